@@ -1,0 +1,65 @@
+"""The rules' times and numbers: the `[policy]` table. Every default is the one RULES.md was tried with."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Times in seconds. Names follow the rules that use them."""
+
+    clock_margin_s: float = 2.0
+    """R2: how well the vendor's clocks agree: an answer asked less than this after a pushed status is stale."""
+    late_push_hint_s: float = 60.0
+    """R2: a push older than the last answer by at most this is a hint."""
+    stale_lookup_s: float = 3.5
+    """R2: lookup after a stale answer, doubled for each in a row."""
+    reopen_after_s: float = 5.0
+    """R3, R4: a push this much later than what settled the last attempt (or than a claim) opens the next."""
+    repeated_claim_s: float = 60.0
+    """R3: a claim equal to the shown outcome within this of it opens nothing."""
+    new_attempt_lookup_s: float = 3.5
+    """R3: lookup after an attempt opened without both versions."""
+    twice_apart_s: float = 60.0
+    """R3, R5, R19: two answers count as two when asked at least this far apart."""
+    progress_fall_points: int = 20
+    """R4: a pushed fall of progress of at least this many points is a retry by the cloud."""
+    claim_lookups_s: tuple[float, ...] = (3.5, 7.0, 15.0, 30.0, 60.0)
+    """R5: lookups after a claim; then each `claim_lookup_period_s`."""
+    claim_lookup_period_s: float = 60.0
+    success_deadline_s: float = 600.0
+    failure_deadline_s: float = 60.0
+    """R5: an unconfirmed claim (failure, timeout) is adopted this long after the first ok answer that followed it."""
+    claim_deadline_s: float = 1800.0
+    """R5: a claim is adopted at the latest after this, also when the API never answered."""
+    early_answer_s: float = 60.0
+    """R5: in this first time of an attempt (of a claim) the old (a contrary) outcome settles nothing."""
+    contrary_lookup_s: float = 5.0
+    """R5: lookup after an answer contrary to a young claim."""
+    mismatch_apart_s: float = 600.0
+    """R5: an answered success that its versions contradict fails when seen again this much later."""
+    pending_stall_s: float = 86400.0
+    downloading_stall_s: float = 1800.0
+    installing_stall_s: float = 1800.0
+    """R8: no real progress for this long is a stall."""
+    vendor_timeout_margin_s: float = 120.0
+    """R8: added to the vendor's own timeout, where it gave one."""
+    local_deadline_s: float | None = None
+    """R8: only when set does the bridge itself call a stalled device `timed_out`, this long after its last progress."""
+    online_lookup_s: float = 2.5
+    """R9: lookup after a device with an open attempt came online (often the reboot after flashing)."""
+    hint_lookup_s: float = 3.5
+    lookup_expiry_s: float = 600.0
+    """R14: a lookup without its answer by then is asked again."""
+    lookup_backoff_s: float = 30.0
+    lookup_backoff_max_s: float = 3600.0
+    open_period_s: float = 3600.0
+    """R18: lookups of open attempts, and of unconfirmed outcomes for `unconfirmed_for_s`."""
+    unconfirmed_for_s: float = 86400.0
+    refresh_period_s: float = 86400.0
+    """R18: every known device is asked about once in this time, or as the account's rate allows."""
+    removal_apart_s: float = 86400.0
+    """R10: two `not_found` this far apart are a removal."""
+    tombstone_after_s: float = 86400.0
+    jitter_s: float = 1.0
+    """Spread of lookups that many devices would ask for at the same moment."""

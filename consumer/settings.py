@@ -1,0 +1,50 @@
+"""What the consumer is told: one gateway connection per account."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from consumer.secret import Secret
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[accounts.<name>.gateway]` table. The service URL and the subscription's name have no defaults:
+
+    guessing a host sends credentials to strangers, and connecting to a subscription that another program uses takes
+    its partitions away.
+    """
+
+    url: str
+    """Service URL, `pulsar+ssl://host:7285`; plain `pulsar://` is refused unless `tls_verify = false`."""
+    subscription: str
+    topics: tuple[str, ...] = ("event",)
+    """Channels of the account: `event`, `event-test`, `notice`."""
+    ca_file: str | None = None
+    """PEM file of the authority that signed the gateway's certificate; the system's own when absent."""
+    tls_verify: bool = True
+    sign_policy: Literal["require", "warn"] = "require"
+    filter_protocols: tuple[int, ...] = (4, 1000)
+    """Protocol numbers that are counted and dropped before any cryptography: data-point reports."""
+    max_message_bytes: int = 1024 * 1024
+    retention_s: float = 7200.0
+    """How long the gateway keeps an unconsumed message."""
+    retention_margin_s: float = 600.0
+    max_unconfirmed_messages: int = 20_000
+    """Received and not yet confirmed by Kafka: the pump pauses above it."""
+    max_unconfirmed_bytes: int = 32 * 1024 * 1024
+    silence_timeout_s: float = 900.0
+    """Nothing received for this long: subscribe anew (a starved consumer looks connected)."""
+
+
+class GatewayAccount(Struct, frozen=True, kw_only=True):
+    """One account's way to its gateway: who it is, and the connection."""
+
+    name: str
+    """The operator's alias, `[a-z0-9-]{1,40}`; never the access id."""
+    cloud: str
+    access_id: str
+    access_key: Secret
+    previous_access_key: Secret | None = None
+    gateway: GatewaySettings

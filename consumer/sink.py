@@ -1,0 +1,34 @@
+"""Where the stages put their records: the one seam between them and Kafka, or a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+TopicName = Literal[
+    "observations", "dead-letters", "ingest-progress", "lookups", "upgrade-events", "upgrade-state"
+]
+
+
+class OutgoingRecord(Struct, frozen=True, gc=False):
+    """One record to produce. `partition` None means: by Kafka's murmur2 of `key` (null keys need a partition)."""
+
+    topic: TopicName
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+    partition: int | None = None
+
+
+class Sink(Protocol):
+    """Takes records in order and confirms them."""
+
+    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        """Return once the broker confirmed every record; retries transient failures for ever, keeping the order.
+
+        The result names, by index, the records the broker refuses for good as too large (normally none).
+        Calls from several tasks may overlap; each call's records keep their order, as do the calls' own.
+        """
+        ...
