@@ -41,9 +41,9 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """The upgrade state of one firmware channel, with its latest attempt.
 
-    `outcome` is the latest terminal status reached. `confirmed`: an API of the cloud showed this status; false where
-    it was only pushed, adopted after a deadline, or concluded. `observed_at_ms` is when the bridge learned what it
-    shows, `changed_at_ms` when the status last changed, both Unix ms on the bridge's clock.
+    `outcome` is the terminal status its latest attempt reached. `confirmed`: an API of the cloud showed this status;
+    false where it was only pushed, adopted after a deadline, or concluded. `observed_at_ms` is when the bridge learned
+    what it shows, `changed_at_ms` when the status last changed, both Unix ms on the bridge's clock.
     """
 
     channel: str

@@ -63,3 +63,18 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tombstone_after_s: float = 86400.0
     jitter_s: float = 1.0
     """Spread of lookups that many devices would ask for at the same moment."""
+    progress_step: int = 10
+    """`[events] progress_step`: points of progress between two `progressed` events; 0 publishes none."""
+    events_include: tuple[str, ...] = ()
+    events_exclude: tuple[str, ...] = ()
+    """`[events] include` and `exclude`: event types published; nothing included means all. States are never thinned."""
+    device_names: bool = False
+    """Whether states and events carry the devices' names (`renamed` pushes): personal data in many homes."""
+    accounts_without_api: tuple[str, ...] = ()
+    """Accounts whose cloud cannot be asked: their claims are adopted at once, unconfirmed (R5). Set by the daemon."""
+
+    def leaves_out(self, event_type: str) -> bool:
+        """Whether events of this type are not published."""
+        return event_type in self.events_exclude or (
+            bool(self.events_include) and event_type not in self.events_include
+        )

@@ -1,0 +1,219 @@
+"""Rules R5, R6, R7 and R13: how an attempt ends, who is believed, and when an end that was told is corrected."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from bridge.fold.turn import ChannelTurn
+from bridge.fold.versions import (
+    contradicts,
+    contradicts_success,
+    names_another,
+    runs_another,
+    version_proof,
+)
+from schemas import Evidence, Observation, Reason, Status
+
+
+def on_claim(channel: ChannelTurn, claimed: Status, reason: Reason | None, at_ms: int) -> None:
+    """R5: a pushed outcome is a claim; a second, different one replaces the first unless it is older.
+
+    Where the account's cloud cannot be asked, nothing could ever settle it: it is adopted at once, unconfirmed.
+    """
+    turn, book = channel.turn, channel.book
+    if channel.shown.status == "verifying" and channel.shown.claimed is not None:
+        if claimed == channel.shown.claimed:
+            turn.count("repeated_claim")
+            return
+        if book.claimed_at_ms is not None and at_ms < book.claimed_at_ms:
+            turn.count("older_claim")
+            return
+
+    channel.claim(claimed, reason, at_ms)
+    if turn.state.account in turn.policy.accounts_without_api:
+        adopt(channel)
+    else:
+        turn.want_lookup(turn.policy.claim_lookups_s[0], "claim")
+
+
+def on_answered_outcome(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
+) -> None:
+    """R5: a terminal status in an answer, while an attempt is open."""
+    turn, policy, attempt = channel.turn, channel.turn.policy, channel.open_attempt
+    if attempt is None:
+        return
+
+    is_claimed = channel.shown.status == "verifying"
+    if version_proof(channel, observation):
+        channel.settle("succeeded", asked_at_ms, confirmed=True)
+    elif _repeats_previous(channel, status, asked_at_ms):
+        # A cloud shows the last attempt's outcome for a while after the next one began.
+        turn.want_lookup(policy.contrary_lookup_s if is_claimed else policy.early_answer_s, "hint")
+    elif names_another(channel, observation):
+        if channel.twice(f"other {status}", asked_at_ms, policy.twice_apart_s):
+            end_replaced(channel, asked_at_ms)
+            _open_and_close(channel, observation, status, asked_at_ms)
+    elif is_claimed:
+        _settle_claim(channel, observation, status, asked_at_ms)
+    elif status == "succeeded" and contradicts_success(channel, observation):
+        _contradicted_success(channel, observation, asked_at_ms)
+    else:
+        channel.settle(status, asked_at_ms, confirmed=True, reason=observation.reason)
+
+
+def on_deadline(channel: ChannelTurn) -> None:
+    """R5, R6: nothing settled the claim in time: it is adopted, unconfirmed.
+
+    Except a claim of success whose old version was still running when the cloud was asked after the claim, although
+    the device had come online since: that is a failure, reason `version_mismatch`.
+    """
+    shown, book, attempt = channel.shown, channel.book, channel.attempt
+    channel.turn.evidence = Evidence(origin="bridge", name="claim_deadline")
+    was_asked = (
+        book.answered_at_ms is not None
+        and book.claimed_at_ms is not None
+        and book.answered_at_ms > book.claimed_at_ms
+    )
+    still_old = (
+        attempt is not None
+        and attempt.from_version is not None
+        and shown.current_version == attempt.from_version
+    )
+    if shown.claimed == "succeeded" and was_asked and still_old and book.online_after_claim:
+        at_ms = book.claimed_at_ms or channel.turn.now_ms
+        channel.settle("failed", at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
+    else:
+        adopt(channel)
+
+
+def adopt(channel: ChannelTurn) -> None:
+    """Believe the claim without proof."""
+    shown, book = channel.shown, channel.book
+    at_ms = channel.turn.now_ms if book.claimed_at_ms is None else book.claimed_at_ms
+    channel.settle(shown.claimed or "unknown", at_ms, confirmed=False, reason=shown.reason)
+
+
+def end_replaced(channel: ChannelTurn, at_ms: int) -> None:
+    """R3: another attempt has begun; this one ends with its claim, else withdrawn. Its end is published first."""
+    if channel.shown.claimed is not None:
+        adopt(channel)
+    else:
+        channel.settle("cancelled", at_ms, confirmed=False, reason=Reason(code="withdrawn"))
+    channel.flush()
+
+
+def corrects(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
+    """R7: version proof turns a published failure into the success that it was. Return whether it did."""
+    if channel.shown.status not in ("failed", "timed_out", "cancelled") or not version_proof(channel, observation):
+        return False
+
+    channel.settle("succeeded", asked_at_ms, confirmed=True, correction=True)
+    return True
+
+
+def on_unannounced(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int, *, is_first: bool
+) -> None:
+    """R3, R7: a terminal status in an answer, with no attempt open.
+
+    First knowledge is a baseline. A confirmed outcome replaces an unconfirmed one. Otherwise an attempt that nobody
+    announced ran its whole course: opened and closed in one step, with one event.
+    """
+    shown, policy = channel.shown, channel.turn.policy
+    if is_first:
+        channel.rest(status, outcome=status)
+        channel.book.settled_at_ms = asked_at_ms
+        return
+
+    is_other = names_another(channel, observation) or runs_another(channel, observation)
+    if shown.phase != "terminal":
+        if not _repeats_outcome(channel, observation, status, is_other=is_other):
+            _open_and_close(channel, observation, status, asked_at_ms)
+        return
+
+    if not is_other and not shown.confirmed and not contradicts(channel, observation):
+        channel.settle(
+            status,
+            asked_at_ms,
+            confirmed=True,
+            reason=observation.reason or (shown.reason if status == shown.status else None),
+            correction=status != shown.status,
+        )
+    elif is_other or status != shown.status:
+        what = f"{status} {observation.task_id} {observation.target_version} {observation.current_version}"
+        if channel.twice(what, asked_at_ms, policy.twice_apart_s):
+            _open_and_close(channel, observation, status, asked_at_ms)
+    else:
+        channel.not_seen()
+
+
+def _settle_claim(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
+) -> None:
+    """A definite answer settles a claim; one contrary to a young claim may be the cloud's lag, so ask again soon."""
+    turn, claimed_at_ms = channel.turn, channel.book.claimed_at_ms or 0
+    is_contrary = status != channel.shown.claimed
+    if is_contrary and asked_at_ms - claimed_at_ms < turn.policy.early_answer_s * 1000:
+        turn.want_lookup(turn.policy.contrary_lookup_s, "claim")
+    elif not contradicts(channel, observation):
+        reason = observation.reason or (None if is_contrary else channel.shown.reason)
+        channel.settle(status, asked_at_ms, confirmed=True, reason=reason)
+
+
+def _contradicted_success(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> None:
+    """R5: nobody claimed this success and its versions deny it: believed only when seen twice, and never confirmed."""
+    attempt, current, policy = channel.attempt, observation.current_version, channel.turn.policy
+    if attempt is None:
+        return
+
+    target, from_version = attempt.target_version, attempt.from_version
+    has_moved = from_version is not None and current != from_version
+    if has_moved or target is None or current == target:
+        if channel.twice("success", asked_at_ms, policy.twice_apart_s):
+            channel.settle("succeeded", asked_at_ms, confirmed=False)
+    elif channel.twice("mismatch", asked_at_ms, policy.mismatch_apart_s):
+        channel.settle("failed", asked_at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
+
+
+def _open_and_close(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
+) -> None:
+    before = None if channel.published is None else channel.published.current_version
+    current = observation.current_version
+    is_success = status == "succeeded"
+    channel.open(asked_at_ms)
+    attempt = channel.attempt
+    if attempt is not None:
+        channel.update_attempt(
+            replace(
+                attempt,
+                task_id=observation.task_id,
+                package=observation.package,
+                from_version=(before if before != current else None) if is_success else current,
+                target_version=observation.target_version or (current if is_success else None),
+            )
+        )
+    channel.settle(status, asked_at_ms, confirmed=True, reason=observation.reason)
+
+
+def _repeats_previous(channel: ChannelTurn, status: Status, asked_at_ms: int) -> bool:
+    """R5: in the first time of an attempt, an answer equal to the previous attempt's outcome."""
+    attempt = channel.attempt
+    return (
+        attempt is not None
+        and status == channel.book.previous_outcome
+        and asked_at_ms - attempt.started_at_ms < channel.turn.policy.early_answer_s * 1000
+    )
+
+
+def _repeats_outcome(
+    channel: ChannelTurn, observation: Observation, status: Status, *, is_other: bool
+) -> bool:
+    """A cloud that first offered the next version and then tells the last outcome again tells nothing new."""
+    before = None if channel.published is None else channel.published.current_version
+    return (
+        status == channel.shown.outcome
+        and not is_other
+        and observation.current_version in (None, before)
+    )

@@ -1,0 +1,265 @@
+"""The fold: `fold(device, input, policy)` says what one observation, or one timer, makes of one device. Pure.
+
+The rules, in the order in which an observation meets them; numbers are those of docs/rules.md:
+
+* What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers and late
+  pushes only help where they cannot harm; R11 unknown values change no status.
+* Attempts, `attempts.py`: R3 what opens an attempt; R4 order inside it; R19 rest statuses never close one by themselves.
+* Outcomes, `outcomes.py`: R5 a pushed outcome is a claim until versions or a definite answer settle it; R6 a claim of
+  success whose old version is still running at the deadline, although the device came online since, becomes `failed`
+  with reason `version_mismatch`; without that proof of the contrary it is adopted, unconfirmed; R7 terminal is sticky;
+  R13 versions that change without an attempt.
+* Waiting, `waiting.py`: R8 stalls, R9 online devices, R10 removal, R14 lookups, R16 failed lookups, R18 periodic ones.
+
+No clock, no I/O, no randomness: the same inputs give the same states and events, byte for byte (R17).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bridge.fold import attempts, waiting
+from bridge.fold.bookkeeping import Bookkeeping, SourceMark
+from bridge.fold.clock import asked_at, pushed_at
+from bridge.fold.turn import ChannelTurn, Device, Turn, TypedEvent
+from bridge.fold.versions import learn_versions, version_proof
+from schemas import Evidence, LookupRequest, Observation, UpgradeState
+
+if TYPE_CHECKING:
+    from bridge.fold.policy import Policy
+
+
+class TimerFired(Struct, frozen=True):
+    """The input that is not an observation: a device's timer is due. `now_ms` is the bridge's clock."""
+
+    now_ms: int
+
+
+class Refusal(Struct, frozen=True):
+    """An input that becomes a dead letter, with its reason and what to tell the operator."""
+
+    reason: str
+    detail: str
+
+
+class Folded(Struct, frozen=True):
+    """What an input made of a device.
+
+    `device` is the given object itself where nothing changed, and None for a tombstone.
+    """
+
+
+    device: Device | None
+    events: tuple[TypedEvent, ...] = ()
+    lookup: LookupRequest | None = None
+    dead_letter: Refusal | None = None
+    counts: tuple[str, ...] = ()
+
+
+def fold(device: Device | None, given: Observation | TimerFired, policy: Policy) -> Folded:
+    """Fold one input into one device (None: not known yet). Raises nothing that the rules expect; see R21."""
+    if isinstance(given, TimerFired):
+        return _fold_timer(device, given, policy)
+
+    return _fold_observation(device, given, policy)
+
+
+def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Folded:
+    if device is None:
+        return Folded(None)
+
+    if waiting.is_tombstone_due(device, timer.now_ms, policy):
+        return Folded(None, counts=("tombstone",))
+
+    turn = Turn(device, policy, timer.now_ms, None, Evidence(origin="bridge", name="timer"))
+    waiting.on_timer(turn)
+    return _folded(turn, timer.now_ms)
+
+
+def _fold_observation(device: Device | None, observation: Observation, policy: Policy) -> Folded:
+    evidence = observation.evidence
+    if device is None:
+        if not _introduces(observation):
+            return Folded(None, counts=("unknown_device",))
+        device = _new_device(observation)
+    elif observation.account != device.state.account:
+        return _account_conflict(device, observation)
+
+    turn = Turn(
+        device,
+        policy,
+        observation.observed_at_ms,
+        observation,
+        Evidence(origin=evidence.origin, name=evidence.name, position=evidence.position),
+    )
+    if _is_duplicate(turn, observation):
+        return Folded(device, counts=tuple(turn.counts))
+
+    if turn.state.removed_at_ms is not None and not waiting.returns(turn, observation):
+        return Folded(device, counts=("after_removal",))
+
+    if turn.state.product_id is None and observation.product_id is not None:
+        turn.state = replace(turn.state, product_id=observation.product_id)
+
+    _apply(turn, observation)
+    return _folded(turn, observation.observed_at_ms)
+
+
+def _folded(turn: Turn, now_ms: int) -> Folded:
+    device = turn.finish()
+    return Folded(
+        replace(device, state=replace(device.state, updated_at_ms=max(now_ms, device.state.updated_at_ms))),
+        tuple(turn.events),
+        turn.lookup,
+        counts=tuple(turn.counts),
+    )
+
+
+def _introduces(observation: Observation) -> bool:
+    """An answer about a device nobody told us of, or its removal, does not make it known."""
+    return observation.kind not in ("answer", "gap") and observation.lifecycle != "removed"
+
+
+def _new_device(observation: Observation) -> Device:
+    """A revision starts at the first `observed_at_ms`, so a device that returns goes on at a higher one."""
+    now_ms = observation.observed_at_ms
+    state = UpgradeState(
+        device_id=observation.device_id,
+        cloud=observation.cloud,
+        account=observation.account,
+        product_id=observation.product_id,
+        revision=now_ms,
+        updated_at_ms=now_ms,
+        status="unknown",
+        channels=(),
+    )
+    return Device(state, Bookkeeping())
+
+
+def _account_conflict(device: Device, observation: Observation) -> Folded:
+    """R20: another account's observation changes nothing; it is counted, and reported once per other account."""
+    if device.book.foreign_account == observation.account:
+        return Folded(device, counts=("foreign_account",))
+
+    return Folded(
+        replace(device, book=replace(device.book, foreign_account=observation.account)),
+        dead_letter=Refusal(
+            "id_conflict",
+            f"Device {observation.device_id} belongs to account {device.state.account!r}, but account "
+            f"{observation.account!r} reported it too. Configure each device's cloud project once.",
+        ),
+        counts=("foreign_account",),
+    )
+
+
+def _is_duplicate(turn: Turn, observation: Observation) -> bool:
+    """R1: a push at or before the last applied position of its source partition is a redelivery.
+
+    Unless its publish time is later than every one applied from there: then the platform was rebuilt.
+    """
+    position = observation.evidence.position
+    if position is None or observation.evidence.origin != "push":
+        return False
+
+    place = (position.ledger, position.entry, position.batch_index)
+    mark = turn.book.marks.get(position.partition)
+    latest_ms = position.publish_time_at_ms
+    if mark is not None:
+        if place <= (mark.ledger, mark.entry, mark.batch_index):
+            if latest_ms <= mark.publish_time_at_ms:
+                turn.count("duplicate")
+                return True
+            turn.count("position_reset")
+        latest_ms = max(latest_ms, mark.publish_time_at_ms)
+
+    turn.book.marks = {**turn.book.marks, position.partition: SourceMark(*place, latest_ms)}
+    return False
+
+
+def _apply(turn: Turn, observation: Observation) -> None:
+    """Hand the observation to the rules of its kind. A kind this release does not know changes nothing (R11)."""
+    kind = observation.kind
+    is_push = observation.evidence.origin == "push"
+    if kind == "answer":
+        waiting.on_answer(turn, observation)
+    elif kind == "lifecycle":
+        waiting.on_lifecycle(turn, observation)
+    elif kind == "hint":
+        waiting.on_hint(turn)
+    elif kind in ("status", "versions", "progress"):
+        channel = _channel_of(turn, observation)
+        if channel is None:
+            turn.count("channel_unknown")
+            waiting.on_hint(turn)
+        elif kind == "progress" and is_push:
+            attempts.on_pushed_progress(channel, observation)
+        elif is_push and observation.status is not None:
+            _on_pushed_status(channel, observation)
+        elif is_push:
+            waiting.on_hint(turn)
+        else:
+            _on_answered(channel, observation)
+    else:
+        turn.count("unknown_kind")
+
+    waiting.introduce(turn)
+
+
+def _channel_of(turn: Turn, observation: Observation) -> ChannelTurn | None:
+    """A missing channel is the device's only one."""
+    if observation.channel is not None:
+        return turn.channel(observation.channel)
+
+    known = turn.state.channels
+    return turn.channel(known[0].channel) if len(known) == 1 else None
+
+
+def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
+    """R2, pushes: one before the last applied answer opens nothing and moves no terminal status.
+
+    In an attempt that it does not precede it still raises or claims; otherwise it is a hint, or too old to matter.
+    """
+    turn, policy, book = channel.turn, channel.turn.policy, channel.book
+    at_ms = pushed_at(observation)
+    if book.answered_at_ms is not None and at_ms < book.answered_at_ms:
+        attempt = channel.open_attempt
+        if attempt is not None and at_ms >= attempt.started_at_ms - policy.clock_margin_s * 1000:
+            attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
+        elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
+            turn.count("late_push")
+            waiting.on_hint(turn)
+        else:
+            turn.count("stale_push")
+        return
+
+    attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
+
+
+def _on_answered(channel: ChannelTurn, observation: Observation) -> None:
+    """R2, answers: one asked before the last applied answer contributes nothing.
+
+    One asked before, or too soon after, the last applied pushed status tells only versions: the cloud's API lags its
+    pushes. Another lookup follows, later for each stale answer in a row.
+    """
+    turn, policy, book = channel.turn, channel.turn.policy, channel.book
+    asked_at_ms = asked_at(observation)
+    if book.answered_at_ms is not None and asked_at_ms < book.answered_at_ms:
+        turn.count("stale_answer")
+        return
+
+    if book.pushed_at_ms is not None and asked_at_ms < book.pushed_at_ms + policy.clock_margin_s * 1000:
+        turn.count("early_answer")
+        learn_versions(channel, observation)
+        attempt = channel.open_attempt
+        if attempt is not None and attempt.target_version is not None and version_proof(channel, observation):
+            channel.settle("succeeded", asked_at_ms, confirmed=True)
+        turn.want_lookup(policy.stale_lookup_s * 2 ** min(book.stale_answers, 8), "new_attempt")
+        book.stale_answers += 1
+        return
+
+    book.answered_at_ms = asked_at_ms
+    book.stale_answers = 0
+    attempts.on_answered(channel, observation, asked_at_ms)

@@ -1,0 +1,82 @@
+"""Versions as evidence: opaque strings, compared for equality only. What proves a success, and what contradicts one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from schemas import Observation
+
+if TYPE_CHECKING:
+    from bridge.fold.turn import ChannelTurn
+
+
+def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
+    """Take over the running version an answer tells; R13's event follows from the difference.
+
+    A version that is first offered, or no longer, is learned with the rest status that says so.
+    """
+    channel.know()
+    if observation.current_version is not None and observation.current_version != channel.shown.current_version:
+        channel.shown = replace(channel.shown, current_version=observation.current_version)
+
+
+def version_proof(channel: ChannelTurn, observation: Observation) -> bool:
+    """Whether the answer's versions prove that the latest attempt succeeded. Never without `from_version`."""
+    attempt, current = channel.attempt, observation.current_version
+    if attempt is None or attempt.from_version is None or current is None or current == attempt.from_version:
+        return False
+
+    if attempt.target_version is not None:
+        return current == attempt.target_version
+
+    if observation.status == "succeeded" and observation.target_version in (None, current):
+        return True
+
+    return channel.shown.claimed == "succeeded" and observation.status in ("idle", "available", "succeeded")
+
+
+def contradicts_success(channel: ChannelTurn, observation: Observation) -> bool:
+    """Whether an answered success is denied by its versions: another than the target runs, or still the old."""
+    attempt, current = channel.attempt, observation.current_version
+    if attempt is None or current is None:
+        return False
+
+    if attempt.target_version is not None and current != attempt.target_version:
+        return True
+
+    return attempt.from_version is not None and current == attempt.from_version
+
+
+def contradicts(channel: ChannelTurn, observation: Observation) -> bool:
+    """Whether an answered terminal status is contradicted by the versions it came with."""
+    if observation.status == "succeeded":
+        return contradicts_success(channel, observation)
+
+    return version_proof(channel, observation)
+
+
+def names_another(channel: ChannelTurn, observation: Observation) -> bool:
+    """Whether an answer names another task or target than the latest attempt, both known."""
+    attempt = channel.attempt
+    if attempt is None:
+        return False
+
+    if None not in (attempt.task_id, observation.task_id) and attempt.task_id != observation.task_id:
+        return True
+
+    return (
+        attempt.target_version is not None
+        and observation.target_version is not None
+        and attempt.target_version != observation.target_version
+    )
+
+
+def runs_another(channel: ChannelTurn, observation: Observation) -> bool:
+    """Whether an answer shows a running version that is neither of the latest attempt's two, both known."""
+    attempt, current = channel.attempt, observation.current_version
+    if attempt is None or None in (current, attempt.from_version, attempt.target_version):
+        return False
+
+    return current not in (attempt.from_version, attempt.target_version)
