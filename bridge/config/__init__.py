@@ -1,0 +1,21 @@
+"""The configuration: one TOML file, environment variables over it, every mistake told at once.
+
+Only the daemon and the command line import this package; the stages get their own settings structs from it.
+"""
+
+from __future__ import annotations
+
+from bridge.config.load import load, load_kafka
+from bridge.config.problems import ConfigurationError, Problem
+from bridge.config.settings import Configuration, EventSettings, HttpSettings, LogSettings
+
+__all__ = [
+    "Configuration",
+    "ConfigurationError",
+    "EventSettings",
+    "HttpSettings",
+    "LogSettings",
+    "Problem",
+    "load",
+    "load_kafka",
+]

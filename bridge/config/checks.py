@@ -1,0 +1,210 @@
+"""What a value must satisfy beyond its type, and what the values of a table must satisfy together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from bridge.clouds.settings import ApiAccount
+from bridge.config.settings import HttpSettings
+from consumer.settings import GatewayAccount
+
+Report = Callable[[str, str, str], None]
+"""Takes path, what is wrong, and the remedy."""
+
+Values = Mapping[str, Any]
+"""A table's valid values, defaults included; a required key that is missing or any key with a mistake is absent.
+
+So a check still runs beside other mistakes: it says what it can about the rest.
+"""
+
+CLOUDS: Final = ("tuya-cloud",)
+"""The clouds this version speaks to."""
+
+EVENT_TYPES: Final = (
+    "ota.upgrade.baseline",
+    "ota.upgrade.status_changed",
+    "ota.upgrade.progressed",
+    "ota.upgrade.stalled",
+    "ota.upgrade.resumed",
+    "ota.upgrade.version_changed",
+    "ota.device.removed",
+)
+
+_SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
+_PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
+_CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}")
+
+MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
+"""Every other number is a time, a size or a rate that stops or spins something when it is zero."""
+
+HIGHEST_PORT: Final = 65535
+HIGHEST_PERCENT: Final = 100
+
+
+def check_kafka(path: str, values: Values, report: Report) -> None:
+    """Brokers, names, and that protection and credentials fit together."""
+    check_numbers(path, values, report)
+    servers = [server.strip() for server in values.get("bootstrap_servers", "x:1").split(",")]
+    if not all(_SERVER.fullmatch(server) for server in servers):
+        report(
+            f"{path}.bootstrap_servers", "is not a list of brokers", "Write host:port, several with commas"
+        )
+    if not _PREFIX.fullmatch(values.get("prefix", "ota")):
+        report(
+            f"{path}.prefix", "cannot begin a topic's name", "Use 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'"
+        )
+    security = values.get("security")
+    if security is None:
+        return
+    for key, name in (("username", "username"), ("password", "password_file")):
+        if security.startswith("sasl") and values.get(key, "mistaken") is None:
+            report(f"{path}.{name}", f"is missing with security = {security!r}", "Set it")
+        elif not security.startswith("sasl") and values.get(key) is not None:
+            report(
+                f"{path}.{name}",
+                f"has no effect with security = {security!r}",
+                "Set kafka.security to 'sasl_ssl' or 'sasl_plaintext', or leave it out",
+            )
+    if values.get("ca_file") is not None and security not in ("ssl", "sasl_ssl"):
+        report(
+            f"{path}.ca_file",
+            f"has no effect with security = {security!r}",
+            "Set kafka.security to 'ssl' or 'sasl_ssl', or leave it out",
+        )
+
+
+def check_http(path: str, values: Values, report: Report) -> None:
+    """The port's range."""
+    if not 0 <= values.get("port", 0) <= HIGHEST_PORT:
+        report(f"{path}.port", "is not a port", f"Use 0 (any free one) to {HIGHEST_PORT}")
+
+
+def check_events(path: str, values: Values, report: Report) -> None:
+    """Event types exist; the step is in per cent."""
+    for key in ("include", "exclude"):
+        for unknown in [kind for kind in values.get(key, ()) if kind not in EVENT_TYPES]:
+            report(
+                f"{path}.{key}", f"names no event type: {unknown}", f"Use some of {', '.join(EVENT_TYPES)}"
+            )
+    if not 0 <= values.get("progress_step", 0) <= HIGHEST_PERCENT:
+        report(f"{path}.progress_step", "is not a step in per cent", "Use 0 (none) to 100")
+
+
+def check_policy(path: str, values: Values, report: Report) -> None:
+    """Times are positive, and the lookups after a claim come one after the other."""
+    check_numbers(path, values, report)
+    lookups = list(values.get("claim_lookups_s", ()))
+    if lookups != sorted(set(lookups)):
+        report(f"{path}.claim_lookups_s", "does not rise", "Write rising times, such as [3.5, 7.0, 15.0]")
+
+
+def check_account(path: str, values: Values, report: Report) -> None:
+    """The account's cloud is one that this version speaks to."""
+    cloud = values.get("cloud")
+    if cloud is not None and cloud not in CLOUDS:
+        report(f"{path}.cloud", f"names no supported cloud: {cloud}", f"Use {' or '.join(CLOUDS)}")
+    if values.get("access_id", "given").strip() == "":
+        report(f"{path}.access_id", "is empty", "Write the cloud project's Access ID")
+
+
+def check_gateway(path: str, values: Values, report: Report) -> None:
+    """An address that verifies TLS unless that was switched off by name, channels, a subscription of its own."""
+    check_numbers(path, values, report)
+    _check_url(path, values, "pulsar+ssl", "pulsar", report)
+    topics = values.get("topics", ("event",))
+    if not topics or not all(_CHANNEL.fullmatch(topic) for topic in topics):
+        report(f"{path}.topics", "does not name channels of the account", "Use ['event'] or ['event-test']")
+    if values.get("subscription", "given").strip() == "":
+        report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
+    if values.get("retention_margin_s", 0) >= values.get("retention_s", math.inf):
+        report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
+
+
+def check_api(path: str, values: Values, report: Report) -> None:
+    """An address that verifies TLS unless that was switched off by name; discovery has what it reads."""
+    check_numbers(path, values, report)
+    _check_url(path, values, "https", "http", report)
+    if values.get("discovery") == "file" and values.get("discovery_file", "mistaken") is None:
+        report(
+            f"{path}.discovery_file",
+            "is missing with discovery = 'file'",
+            "Name a file, one device id a line",
+        )
+
+
+def check_subscriptions(gateways: Sequence[GatewayAccount], report: Report) -> None:
+    """No two accounts take partitions from each other."""
+    owners: dict[tuple[str, str, str], str] = {}
+    for account in gateways:
+        subscription = (account.gateway.url, account.access_id, account.gateway.subscription)
+        owner = owners.setdefault(subscription, account.name)
+        if owner != account.name:
+            report(
+                f"accounts.{account.name}.gateway.subscription",
+                f"is the one of accounts.{owner}",
+                "Make another subscription, or keep one of the two accounts",
+            )
+
+
+def warnings(
+    http: HttpSettings, gateways: Sequence[GatewayAccount], apis: Sequence[ApiAccount]
+) -> tuple[str, ...]:
+    """Return the protections that are switched off, each by the name of its key."""
+    found = [
+        f"accounts.{account.name}.gateway.tls_verify = false: anyone on the way can read and change its messages"
+        for account in gateways
+        if not account.gateway.tls_verify
+    ]
+    found += [
+        f"accounts.{account.name}.gateway.sign_policy = 'warn': messages with a wrong signature are taken"
+        for account in gateways
+        if account.gateway.sign_policy == "warn"
+    ]
+    found += [
+        f"accounts.{account.name}.api.tls_verify = false: anyone on the way can read and change its answers"
+        for account in apis
+        if not account.api.tls_verify
+    ]
+    if http.host not in ("127.0.0.1", "::1", "localhost"):
+        found.append(f"http.host = {http.host!r}: the pages have no login")
+    return tuple(found)
+
+
+def check_numbers(path: str, values: Values, report: Report) -> None:
+    """Numbers are positive, but for the few that mean something at zero."""
+    for key, value in values.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                continue
+            if number < 0 or (number == 0 and key not in MAY_BE_ZERO):
+                report(
+                    f"{path}.{key}",
+                    "is too small",
+                    "Use 0 or more" if key in MAY_BE_ZERO else "Use more than 0",
+                )
+                break
+
+
+def _check_url(path: str, values: Values, safe: str, unsafe: str, report: Report) -> None:
+    if "url" not in values:
+        return
+    try:
+        parts = urlsplit(values["url"])
+        complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        complete = False
+    if not complete or parts.scheme not in (safe, unsafe):
+        report(f"{path}.url", "is not a complete address", f"Write {safe}://host:port")
+    elif parts.username is not None or parts.query:
+        report(f"{path}.url", "carries credentials or a query", f"Write only {safe}://host:port")
+    elif parts.scheme == unsafe and values.get("tls_verify", True):
+        report(
+            f"{path}.url",
+            f"is not encrypted ({unsafe}://)",
+            f"Write {safe}://, or say so by name: tls_verify = false",
+        )

@@ -1,0 +1,192 @@
+"""Loads a configuration: file, environment over it, tables into structs, then the checks between them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from bridge.clouds.settings import ApiAccount, ApiSettings
+from bridge.config import checks
+from bridge.config.environment import FromEnvironment, overlay
+from bridge.config.problems import ConfigurationError, Problem
+from bridge.config.reader import Check, Reader
+from bridge.config.settings import (
+    AccountSettings,
+    Configuration,
+    EventSettings,
+    HttpSettings,
+    LogSettings,
+)
+from bridge.fold.policy import Policy
+from bridge.kafka.settings import KafkaSettings
+from consumer.settings import GatewayAccount, GatewaySettings
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+ALIAS: Final = re.compile(r"[a-z0-9-]{1,40}")
+
+TABLES: Final = ("kafka", "http", "log", "policy", "events", "accounts")
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
+    """Return the checked configuration of the daemon.
+
+    Raises ConfigurationError with every mistake found.
+    """
+    loader = _Loader(path, os.environ if environment is None else environment)
+    kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
+    http = loader.table(HttpSettings, "http", checks.check_http)
+    log = loader.table(LogSettings, "log", checks.check_numbers)
+    events = loader.table(EventSettings, "events", checks.check_events)
+    accounts = loader.accounts()
+    policy = loader.policy(events or EventSettings(), accounts)
+    loader.unknown_tables()
+    gateways = tuple(account.gateway for account in accounts if account.gateway is not None)
+    apis = tuple(account.api for account in accounts if account.api is not None)
+    checks.check_subscriptions(gateways, loader.reader.problem)
+    loader.raise_problems()
+    if kafka is None or http is None or log is None or policy is None:
+        raise AssertionError("a table without a struct has a problem")
+    return Configuration(
+        kafka=kafka,
+        http=http,
+        log=log,
+        policy=policy,
+        gateways=gateways,
+        apis=apis,
+        warnings=checks.warnings(http, gateways, apis),
+    )
+
+
+def load_kafka(path: Path, environment: Mapping[str, str] | None = None) -> KafkaSettings:
+    """Return only the `[kafka]` table, for commands that read topics: other tables may be missing or wrong.
+
+    The file itself may be missing when the environment says what is needed.
+    """
+    loader = _Loader(path, os.environ if environment is None else environment, optional_file=True)
+    kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
+    loader.raise_problems()
+    if kafka is None:
+        raise AssertionError("a table without a struct has a problem")
+    return kafka
+
+
+class _Account(msgspec.Struct, frozen=True):
+    name: str
+    gateway: GatewayAccount | None
+    api: ApiAccount | None
+
+
+class _Loader:
+    def __init__(self, path: Path, environment: Mapping[str, str], *, optional_file: bool = False) -> None:
+        self.source = str(path)
+        self.problems: list[Problem] = []
+        self.reader = Reader(path.parent.absolute(), self.problems)
+        self.tables = overlay(self._file(path, optional=optional_file), environment, self.problems)
+
+    def _file(self, path: Path, *, optional: bool) -> dict[str, Any]:
+        try:
+            with path.open("rb") as file:
+                return tomllib.load(file)
+        except FileNotFoundError:
+            if optional:
+                return {}
+            what, remedy = (
+                "does not exist",
+                "Start one with `ota-bridge config example`, or name another with -c",
+            )
+        except OSError as error:
+            what, remedy = f"cannot be read: {error.strerror}", "Check the path and its permissions"
+        except UnicodeDecodeError:
+            what, remedy = "is not UTF-8 text", "Save it as UTF-8"
+        except tomllib.TOMLDecodeError as error:
+            what, remedy = f"is not TOML: {error}", "Correct that line"
+        raise ConfigurationError(self.source, [Problem(self.source, what, remedy)])
+
+    def table(self, kind: type[T], name: str, check: Check) -> T | None:
+        return self.reader.read(kind, self.tables.get(name, {}), name, check)
+
+    def policy(self, events: EventSettings, accounts: list[_Account]) -> Policy | None:
+        """The `[policy]` table with what the fold is told from the other tables."""
+        return self.reader.read(
+            Policy,
+            self.tables.get("policy", {}),
+            "policy",
+            checks.check_policy,
+            given={
+                "progress_step": events.progress_step,
+                "events_include": events.include,
+                "events_exclude": events.exclude,
+                "accounts_without_api": tuple(account.name for account in accounts if account.api is None),
+            },
+        )
+
+    def accounts(self) -> list[_Account]:
+        tables = self.tables.get("accounts", {})
+        if not isinstance(tables, dict):
+            self.reader.problem("accounts", "is not a table", "Write each account as [accounts.<alias>]")
+            return []
+        if not tables:
+            self.reader.problem(
+                "accounts", "names no account", "Write an [accounts.<alias>] table for each cloud project"
+            )
+        return [account for name in tables if (account := self._account(name, tables[name])) is not None]
+
+    def _account(self, name: str, table: object) -> _Account | None:
+        path = f"accounts.{name}"
+        if not ALIAS.fullmatch(name):
+            self.reader.problem(
+                path, "is not an alias", "Use 1 to 40 of a-z, 0-9 and -; it is written on every record"
+            )
+        own = self.reader.read(
+            AccountSettings, table, path, checks.check_account, elsewhere=("gateway", "api")
+        )
+        if not isinstance(table, dict):
+            return None
+        if "gateway" not in table and "api" not in table:
+            self.reader.problem(
+                path, "has neither a gateway nor an api", f"Write [{path}.gateway], [{path}.api] or both"
+            )
+        gateway, api = None, None
+        if "gateway" in table:
+            gateway = self.reader.read(
+                GatewaySettings, table["gateway"], f"{path}.gateway", checks.check_gateway
+            )
+        if "api" in table:
+            api = self.reader.read(ApiSettings, table["api"], f"{path}.api", checks.check_api)
+        if own is None:
+            return None
+        return _Account(
+            name,
+            None
+            if gateway is None
+            else GatewayAccount(
+                name=name,
+                cloud=own.cloud,
+                access_id=own.access_id,
+                access_key=own.access_key,
+                previous_access_key=own.previous_access_key,
+                gateway=gateway,
+            ),
+            None
+            if api is None
+            else ApiAccount(
+                name=name, cloud=own.cloud, access_id=own.access_id, access_key=own.access_key, api=api
+            ),
+        )
+
+    def unknown_tables(self) -> None:
+        for name, value in self.tables.items():
+            if name not in TABLES:
+                origin = f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
+                self.reader.problem(name, f"is not a known table{origin}", f"Known are {', '.join(TABLES)}")
+
+    def raise_problems(self) -> None:
+        if self.problems:
+            raise ConfigurationError(self.source, self.problems)

@@ -1,0 +1,198 @@
+"""Reads one table into one settings struct, field by field: every mistake in it is found, not only the first.
+
+Secrets are read from the file that `<key>_file` names, or from the environment; paths are resolved against the
+configuration file's folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from bridge.config.environment import FromEnvironment, parse, variable_of
+from bridge.config.problems import Problem
+from consumer.secret import Secret
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+Check = Callable[[str, Mapping[str, Any], Callable[[str, str, str], None]], None]
+"""Looks at a table's valid values and reports what is wrong between them: see `bridge.config.checks`."""
+
+_ABSENT: Any = object()
+
+
+class Reader:
+    """Collects problems while it reads; `folder` is where relative paths begin."""
+
+    def __init__(self, folder: Path, problems: list[Problem]) -> None:
+        self.folder = folder
+        self.problems = problems
+
+    def read(
+        self,
+        kind: type[T],
+        table: object,
+        path: str,
+        check: Check,
+        *,
+        given: Mapping[str, Any] | None = None,
+        elsewhere: Collection[str] = (),
+    ) -> T | None:
+        """Return the struct, or None when its table has a mistake.
+
+        `given` are fields that do not come from the table, `elsewhere` keys of the table that somebody else reads.
+        """
+        if not isinstance(table, dict):
+            self.problem(path, "is not a table", f"Write it as [{path}]")
+            return None
+        before = len(self.problems)
+        given = given or {}
+        values: dict[str, Any] = {}
+        known = set(elsewhere)
+        for field in msgspec.structs.fields(kind):
+            if field.name in given:
+                continue
+            known.add(field.name)
+            if is_secret(field.type):
+                known.add(f"{field.name}_file")
+                value = self._secret(field.name, table, path)
+            else:
+                value = self._value(field, table, path)
+            if value is not _ABSENT:
+                values[field.name] = value
+            elif self._told(path, field.name):
+                continue
+            elif field.required:
+                self._missing(path, f"{field.name}_file" if is_secret(field.type) else field.name)
+            else:
+                values[field.name] = field.default
+        for key in table:
+            if key not in known:
+                self._unknown(path, key, table[key], known)
+        check(path, values, self.problem)
+        return kind(**values, **given) if len(self.problems) == before else None
+
+    def problem(self, path: str, what: str, remedy: str) -> None:
+        """Note a mistake."""
+        self.problems.append(Problem(path, what, remedy))
+
+    def _told(self, path: str, key: str) -> bool:
+        names = {dotted(path, key), dotted(path, f"{key}_file")}
+        return any(problem.path in names for problem in self.problems)
+
+    def _missing(self, path: str, key: str) -> None:
+        where = dotted(path, key)
+        variable = variable_of(where.removesuffix("_file") if key.endswith("_file") else where)
+        self.problem(where, "is missing", f"Set it in the file, or {variable} in the environment")
+
+    def _unknown(self, path: str, key: str, value: object, known: Collection[str]) -> None:
+        near = difflib.get_close_matches(key, known, n=1)
+        origin = f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
+        remedy = f"Perhaps {near[0]} was meant" if near else f"Known here: {', '.join(sorted(known))}"
+        self.problem(dotted(path, key), f"is not a known key{origin}", remedy)
+
+    def _value(self, field: msgspec.structs.FieldInfo, table: Mapping[str, Any], path: str) -> Any:
+        if field.name not in table:
+            return _ABSENT
+        where = dotted(path, field.name)
+        given = table[field.name]
+        from_environment = isinstance(given, FromEnvironment)
+        value = parse(given.text, field.type) if isinstance(given, FromEnvironment) else given
+        try:
+            value = msgspec.convert(value, field.type, strict=not from_environment)
+        except msgspec.ValidationError as error:
+            what = "has a wrong value" if _choices(field.type) else _lower_first(str(error))
+            source = f" (from {given.variable})" if isinstance(given, FromEnvironment) else ""
+            self.problem(where, what + source, _expected(field.type))
+            return _ABSENT
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problem(where, "is not a finite number", "Write an ordinary number")
+            return _ABSENT
+        if field.name.endswith("_file") and value is not None:
+            return self._file(where, value)
+        return value
+
+    def _file(self, where: str, value: str) -> Any:
+        file = self.folder / Path(value).expanduser()
+        if not file.is_file():
+            self.problem(
+                where,
+                f"names {file}, which is not a file",
+                "Check the path; it is relative to the configuration file",
+            )
+            return _ABSENT
+        return str(file)
+
+    def _secret(self, key: str, table: Mapping[str, Any], path: str) -> Any:
+        where = dotted(path, key)
+        plain, file_key = table.get(key), f"{key}_file"
+        if plain is not None and not isinstance(plain, FromEnvironment):
+            self.problem(
+                where,
+                "is a secret in plain text",
+                f"Put it into a file of its own and name that as {file_key}, or set {variable_of(where)}",
+            )
+            return _ABSENT
+        named = table.get(file_key)
+        if isinstance(plain, FromEnvironment):
+            if isinstance(named, FromEnvironment):
+                self.problem(
+                    where, f"is set by {plain.variable} and by {named.variable}", "Set only one of the two"
+                )
+                return _ABSENT
+            return self._secret_text(where, plain.text, f"{plain.variable} is empty")
+        if named is None:
+            return _ABSENT
+        name = named.text if isinstance(named, FromEnvironment) else named
+        if not isinstance(name, str):
+            self.problem(dotted(path, file_key), "is not a text", "Write the path of the secret's file")
+            return _ABSENT
+        file = self._file(dotted(path, file_key), name)
+        if file is _ABSENT:
+            return _ABSENT
+        try:
+            text = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            self.problem(
+                dotted(path, file_key), f"cannot be read: {reason}", "Check the file and its permissions"
+            )
+            return _ABSENT
+        return self._secret_text(dotted(path, file_key), text, f"{file} is empty")
+
+    def _secret_text(self, where: str, text: str, if_empty: str) -> Any:
+        text = text.strip()
+        if not text:
+            self.problem(where, if_empty, "Write the secret into it, or leave the key out")
+            return _ABSENT
+        return Secret(text)
+
+
+def dotted(path: str, key: str) -> str:
+    """Return a key's path."""
+    return f"{path}.{key}" if path else key
+
+
+def is_secret(kind: Any) -> bool:
+    """Whether a field of this type holds a secret."""
+    return kind is Secret or Secret in get_args(kind)
+
+
+def _choices(kind: Any) -> tuple[object, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _expected(kind: Any) -> str:
+    choices = _choices(kind)
+    if choices:
+        return "Use one of " + ", ".join(repr(choice) for choice in choices)
+    return "See `ota-bridge config example` for its form"
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,69 @@
+"""The tables of the configuration file that are the daemon's own, and the whole configuration as it hands it out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from bridge.clouds.settings import ApiAccount
+from bridge.fold.policy import Policy
+from bridge.kafka.settings import KafkaSettings
+from consumer.secret import Secret
+from consumer.settings import GatewayAccount
+
+
+class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[http]` table: health and status, read-only."""
+
+    host: str = "127.0.0.1"
+    """Address to bind; the pages have no login, so anything wider belongs behind something that has."""
+    port: int = 8080
+    """0 takes any free port; the log names it (`http_listening`)."""
+    status: bool = True
+    """Serve `/status`; `/livez` is always there."""
+
+
+class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[log]` table. Logs go to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "human"] = "auto"
+    """`auto`: for people on a terminal, one JSON object a line elsewhere."""
+
+
+class EventSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[events]` table: thins the public log of changes, never the state table."""
+
+    include: tuple[str, ...] = ()
+    """Event types to publish, such as `ota.upgrade.status_changed`; empty publishes all."""
+    exclude: tuple[str, ...] = ()
+    """Event types to leave out."""
+    progress_step: int = 10
+    """Points of progress between two `ota.upgrade.progressed` events; 0 publishes none."""
+
+
+class AccountSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An `[accounts.<alias>]` table beside its `gateway` and `api`."""
+
+    cloud: str
+    """Which cloud the account belongs to: `tuya-cloud`."""
+    access_id: str
+    """The cloud project's Access ID; it may be logged."""
+    access_key: Secret
+    """The project's Access Secret: decrypts pushes and signs requests."""
+    previous_access_key: Secret | None = None
+    """The key before the last rotation, for messages that are still on their way."""
+
+
+class Configuration(Struct, frozen=True, kw_only=True):
+    """Everything the daemon needs, checked."""
+
+    kafka: KafkaSettings
+    http: HttpSettings
+    log: LogSettings
+    policy: Policy
+    gateways: tuple[GatewayAccount, ...]
+    apis: tuple[ApiAccount, ...]
+    warnings: tuple[str, ...] = ()
+    """Protections that the configuration switches off by name: logged at every start, shown under `/status`."""
