@@ -16,6 +16,8 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Base URL of the deployment, `https://host[:port]`; never guessed."""
     ca_file: str | None = None
     tls_verify: bool = True
+    sign_version: Literal["current", "legacy"] = "current"
+    """`legacy`: Tuya projects made before 2021-06-30 may still sign the old way."""
     timeout_s: float = 10.0
     max_answer_bytes: int = 4 * 1024 * 1024
     rate_per_s: float = 4.0

@@ -1,0 +1,187 @@
+"""One HTTP request to a firmware API, one answer: the only place that knows httpx, and the seam where tests step in.
+
+TLS is verified against the host's name, nothing is redirected (a signature is for one host and path), the answer is
+capped while it is read, one deadline holds for the whole exchange, and what is sent is byte for byte what was signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import httpx
+import structlog
+from msgspec import Struct
+
+from bridge.clouds.errors import CloudError, Misconfigured, SchemaMismatch, Unanswered
+from bridge.clouds.settings import ApiSettings
+
+log = structlog.get_logger(__name__)
+
+MAX_CONNECTIONS: Final = 64
+"""Per account; the account's pace keeps far fewer in flight unless the cloud is slow."""
+
+SECRET_SEGMENTS: Final = ("/v1.0/token/",)
+"""Paths whose next segment is a token (Tuya's refresh call)."""
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What goes over the wire. `api` is the name under which the call is counted, logged and given as evidence."""
+
+    api: str
+    method: str
+    target: str
+    """Path and query exactly as sent, percent-encoded."""
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Request {self.api} {self.method} {shown_target(self.target)}>"
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A complete HTTP answer: header names in lower case, the body as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status}, {len(self.body)} bytes>"
+
+
+class Transport(Protocol):
+    """Sends one request and reads its answer."""
+
+    async def send(self, request: Request) -> Answer:
+        """Return the answer, whatever its HTTP status.
+
+        Raises Unanswered where none came in time, SchemaMismatch where it is larger than the cap.
+        """
+        ...
+
+
+def shown_target(target: str) -> str:
+    """Return a target that may be logged: tokens in the path and all query values are hidden."""
+    path, _, query = target.partition("?")
+    for prefix in SECRET_SEGMENTS:
+        if path.startswith(prefix):
+            path = f"{prefix}***"
+    names = "&".join(f"{pair.partition('=')[0]}=***" for pair in query.split("&") if pair)
+    return f"{path}?{names}" if names else path
+
+
+class HttpTransport:
+    """The real transport of one account."""
+
+    def __init__(self, api: ApiSettings) -> None:
+        url = urlsplit(api.url)
+        if url.scheme not in ("https", "http") or not url.hostname or url.path.rstrip("/") or url.query:
+            raise Misconfigured(
+                f"url {api.url!r} must read https://host[:port], without a path; correct the account's api.url",
+                api="configuration",
+            )
+        if url.scheme == "http" and api.tls_verify:
+            raise Misconfigured(
+                f"url {api.url!r} is not encrypted: use https, or set tls_verify = false to send requests in the open",
+                api="configuration",
+            )
+        self.host = url.netloc
+        self._base = f"{url.scheme}://{url.netloc}/"
+        self._timeout_s = api.timeout_s
+        self._max_answer_bytes = api.max_answer_bytes
+        self._client = httpx.AsyncClient(
+            verify=_tls_context(api),
+            timeout=httpx.Timeout(api.timeout_s),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS),
+            follow_redirects=False,
+            # Neither proxies nor a .netrc of the environment may see or change what we sign.
+            trust_env=False,
+        )
+
+    async def send(self, request: Request) -> Answer:
+        """See Transport. The deadline `timeout_s` covers connecting, sending and reading the whole answer."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._exchange(request)
+        except TimeoutError as error:
+            raise Unanswered(
+                f"no answer from {self.host} within {self._timeout_s:g} s", api=request.api
+            ) from error
+        except httpx.HTTPError as error:
+            raise self._failure(request, error) from error
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    async def _exchange(self, request: Request) -> Answer:
+        outgoing = httpx.Request(
+            request.method,
+            self._base,
+            # Identity: the cap below counts what arrives, so nothing may expand afterwards.
+            headers={"accept": "application/json", "accept-encoding": "identity"} | dict(request.headers),
+            content=request.body or None,
+            # The target goes out as it was signed: httpx would normalise a URL. Its log shows only the base.
+            extensions={
+                "target": request.target.encode("ascii"),
+                "timeout": httpx.Timeout(self._timeout_s).as_dict(),
+            },
+        )
+        response = await self._client.send(outgoing, stream=True)
+        try:
+            return Answer(
+                status=response.status_code,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body=await self._read(request, response),
+            )
+        finally:
+            await response.aclose()
+
+    async def _read(self, request: Request, response: httpx.Response) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise SchemaMismatch(
+                f"answer is encoded as {encoding!r}, which was not asked for", api=request.api
+            )
+
+        chunks: list[bytes] = []
+        size_bytes = 0
+        async for chunk in response.aiter_raw():
+            size_bytes += len(chunk)
+            if size_bytes > self._max_answer_bytes:
+                raise SchemaMismatch(f"answer is larger than {self._max_answer_bytes} bytes", api=request.api)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _failure(self, request: Request, error: httpx.HTTPError) -> CloudError:
+        if isinstance(error, httpx.TimeoutException):
+            return Unanswered(f"no answer from {self.host} within {self._timeout_s:g} s", api=request.api)
+
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Unanswered(
+                f"the certificate of {self.host} is not trusted: {cause.verify_message};"
+                " set the account's api.ca_file to the authority that signed it, or correct api.url",
+                api=request.api,
+            )
+        return Unanswered(f"{self.host} could not be asked: {type(error).__name__}: {error}", api=request.api)
+
+
+def _tls_context(api: ApiSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=api.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(
+            f"ca_file {api.ca_file!r} cannot be used: {error}; name a readable PEM file", api="configuration"
+        ) from error
+    if not api.tls_verify:
+        log.warning("tls_not_verified", url=api.url, remedy="set ca_file and remove tls_verify = false")
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,233 @@
+"""Tuya's IoT Core, public or private: what firmware a device has, and which devices there are.
+
+One lookup asks for the firmware information of a device, which tells all its channels, and for the progress of those
+that are being upgraded. Where the project is not subscribed to that API, its predecessors tell the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from bridge.clouds.clock import VendorClock
+from bridge.clouds.device_file import device_ids
+from bridge.clouds.errors import CloudError, Forbidden, SchemaMismatch
+from bridge.clouds.evidence import evidence
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.shape import Discovered, Looked, Pace
+from bridge.clouds.transport import Transport
+from bridge.clouds.tuya_client import Reply, TuyaClient
+from bridge.clouds.tuya_errors import NOT_SUBSCRIBED
+from bridge.clouds.tuya_firmware import EVIDENCE_FIELDS, FirmwareItem, firmware_items, progress_of
+from bridge.clouds.tuya_sign import path_of
+from bridge.clouds.tuya_status import text
+from schemas import PHASES, Observation, Package
+
+log = structlog.get_logger(__name__)
+
+
+class FirmwareApi(Struct, frozen=True):
+    """One of the calls that tell a device's firmware."""
+
+    api: str
+    path: str
+    tells_progress: bool
+
+
+FIRMWARE_APIS: Final = (
+    FirmwareApi("thing-firmware", "/v2.0/cloud/thing/{device_id}/firmware", tells_progress=True),
+    FirmwareApi(
+        "iot-03-upgrade-infos", "/v1.0/iot-03/devices/{device_id}/upgrade-infos", tells_progress=False
+    ),
+    FirmwareApi("upgrade-infos", "/v1.0/devices/{device_id}/upgrade-infos", tells_progress=False),
+)
+"""The current call and its predecessors, each with an own subscription; asked in this order."""
+
+PROGRESS_API: Final = "thing-firmware-progress"
+PROGRESS_PATH: Final = "/v2.0/cloud/thing/{device_id}/firmware/{channel}/progress"
+
+DEVICES_API: Final = "thing-devices"
+DEVICES_PATH: Final = "/v2.0/cloud/thing/device"
+DEVICES_PAGE: Final = 20
+"""The largest page the device list gives."""
+
+SUBSCRIPTION_MS: Final = 24 * 3600 * 1000
+"""How long an API stays skipped after it was not subscribed: somebody may subscribe meanwhile."""
+
+
+class TuyaCloud:
+    """See `Cloud`. Knows of no packages, and needs no sweep: the gateway pushes."""
+
+    has_sweep = False
+
+    def __init__(
+        self,
+        account: ApiAccount,
+        transport: Transport,
+        pace: Pace,
+        now_ms: Callable[[], int],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.clock = VendorClock(now_ms)
+        self._account = account
+        self._client = TuyaClient(account, transport, pace, self.clock, sleep=sleep, jitter=jitter)
+        self._not_subscribed_until_ms: dict[str, int] = {}
+
+    async def lookup(self, device_id: str) -> Looked:
+        """Ask for the firmware information, then for the progress of each channel that is being upgraded."""
+        call, reply = await self._ask_firmware(device_id)
+        items = firmware_items(reply.result, api=call.api)
+        observations = [
+            self._observation(
+                device_id, call.api, reply.asked_at_ms, item, await self._progress(device_id, call, item)
+            )
+            for item in items
+        ]
+        return Looked(api=call.api, asked_at_ms=reply.asked_at_ms, observations=tuple(observations))
+
+    async def discover(self) -> AsyncIterator[Sequence[Discovered]]:
+        """List the devices by the deployment's device list, or from the file that stands in for it."""
+        source = self._account.api.discovery
+        if source == "file":
+            async for ids in device_ids(self._account.api.discovery_file or ""):
+                yield [Discovered(device_id=device_id) for device_id in ids]
+        elif source == "api":
+            async for page in self._device_pages():
+                yield page
+
+    async def sweep(self) -> AsyncIterator[Sequence[Observation]]:
+        """Nothing is swept: what the gateway does not push, lookups ask for."""
+        nothing: tuple[Sequence[Observation], ...] = ()
+        for page in nothing:
+            yield page
+
+    async def package(self, package_id: str) -> Package | None:  # noqa: ARG002 - the shape's
+        """Tuya's IoT Core has no call that tells of packages."""
+        return None
+
+    async def _ask_firmware(self, device_id: str) -> tuple[FirmwareApi, Reply]:
+        """Ask the first API that this project is subscribed to."""
+        refusal: CloudError | None = None
+        for call in FIRMWARE_APIS:
+            if self._is_skipped(call.api):
+                continue
+            try:
+                return call, await self._client.get(call.api, path_of(call.path, device_id=device_id))
+            except Forbidden as error:
+                if error.code not in NOT_SUBSCRIBED:
+                    raise
+                self._skip(error)
+                refusal = error
+        if refusal is None:
+            refusal = Forbidden("none of the firmware APIs is subscribed", api=FIRMWARE_APIS[0].api)
+        # Nothing is left to ask: when the circuit lets somebody try again, all are asked again.
+        for call in FIRMWARE_APIS:
+            self._not_subscribed_until_ms.pop(call.api, None)
+        raise refusal
+
+    async def _progress(self, device_id: str, call: FirmwareApi, item: FirmwareItem) -> int | None:
+        """Return the per cent of a channel that is being upgraded. Good to have: the lookup never fails by it."""
+        is_active = item.status is not None and PHASES[item.status] == "active"
+        if not call.tells_progress or not is_active or self._is_skipped(PROGRESS_API):
+            return None
+
+        path = path_of(PROGRESS_PATH, device_id=device_id, channel=item.channel)
+        try:
+            reply = await self._client.get(PROGRESS_API, path)
+        except CloudError as error:
+            if error.code in NOT_SUBSCRIBED:
+                self._skip(error)
+            log.info(
+                "progress_not_told",
+                account=self._account.name,
+                device_id=device_id,
+                error=error.error,
+                code=error.code,
+            )
+            return None
+        return progress_of(reply.result)
+
+    def _observation(
+        self, device_id: str, api: str, asked_at_ms: int, item: FirmwareItem, progress: int | None
+    ) -> Observation:
+        """Progress was asked a moment later; it goes with the status, under the time the status was asked for."""
+        raw = item.raw if progress is None else {**item.raw, "progress": progress}
+        return Observation(
+            device_id=device_id,
+            cloud=self._account.cloud,
+            account=self._account.name,
+            channel=item.channel,
+            kind="versions" if item.status is None else "status",
+            status=item.status,
+            vendor_status=item.vendor_status,
+            undivided=item.undivided,
+            progress=progress,
+            current_version=item.current_version,
+            target_version=item.target_version,
+            vendor_timeout_s=item.timeout_s,
+            reason=item.reason,
+            asked_at_ms=asked_at_ms,
+            observed_at_ms=self.clock.local_ms(),
+            evidence=evidence("lookup", api, raw, EVIDENCE_FIELDS),
+        )
+
+    async def _device_pages(self) -> AsyncIterator[Sequence[Discovered]]:
+        last_id = ""
+        while True:
+            query = {"page_size": str(DEVICES_PAGE)} | ({"last_id": last_id} if last_id else {})
+            reply = await self._client.get(DEVICES_API, DEVICES_PATH, query)
+            page, has_more = _page(reply.result)
+            if page:
+                yield page
+            if not page or not has_more:
+                return
+            if page[-1].device_id == last_id:
+                raise SchemaMismatch("the device list does not move on", api=DEVICES_API)
+            last_id = page[-1].device_id
+
+    def _is_skipped(self, api: str) -> bool:
+        return self.clock.local_ms() < self._not_subscribed_until_ms.get(api, 0)
+
+    def _skip(self, error: CloudError) -> None:
+        self._not_subscribed_until_ms[error.api] = self.clock.local_ms() + SUBSCRIPTION_MS
+        log.warning(
+            "api_not_subscribed",
+            account=self._account.name,
+            api=error.api,
+            code=error.code,
+            text=error.text,
+            remedy="subscribe the cloud project to this API; until then older calls are used where there are any",
+        )
+
+
+def _page(result: Any) -> tuple[list[Discovered], bool]:
+    """Read a page of the device list: a list, or an object that holds one; other deployments name the fields anew."""
+    has_more: Any = None
+    entries = result
+    if isinstance(result, dict):
+        has_more = result.get("has_more")
+        entries = result.get("list", result.get("devices"))
+    if not isinstance(entries, list):
+        raise SchemaMismatch("the device list is not a list", api=DEVICES_API)
+
+    page = [device for entry in entries if isinstance(entry, dict) and (device := _device(entry)) is not None]
+    return page, has_more if isinstance(has_more, bool) else len(entries) >= DEVICES_PAGE
+
+
+def _device(entry: dict[str, Any]) -> Discovered | None:
+    device_id = text(entry.get("id")) or text(entry.get("device_id"))
+    if device_id is None:
+        return None
+
+    return Discovered(
+        device_id=device_id,
+        product_id=text(entry.get("productId")) or text(entry.get("product_id")),
+        name=text(entry.get("customName")) or text(entry.get("name")),
+    )

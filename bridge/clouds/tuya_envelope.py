@@ -1,0 +1,104 @@
+"""What every answer of a Tuya API is wrapped in: success, time, result or an error code (firmware APIs, 1.5).
+
+Most errors come with HTTP status 200. A body that is no JSON object came from something in between.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from bridge.clouds.errors import SchemaMismatch, Throttled, Unanswered
+from bridge.clouds.transport import Answer
+from bridge.clouds.tuya_errors import error_of
+
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
+_SECONDS_BELOW: Final = 10**11
+"""A time below it is in seconds: 13 digits are documented, 10 were seen."""
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """An answer's JSON, not judged yet. `time_ms` is the cloud's clock, known to `resolution_ms`."""
+
+    http_status: int
+    body: dict[str, Any]
+    time_ms: int | None = None
+    resolution_ms: int = 1
+    trace_id: str | None = None
+
+
+def open_envelope(answer: Answer, *, api: str) -> Envelope:
+    """Read an answer, be it a success or a refusal: its time is worth having either way.
+
+    Raises Throttled for HTTP 429, Unanswered for what is not a JSON object.
+    """
+    if answer.status == _TOO_MANY_REQUESTS:
+        raise Throttled("too many requests", api=api, code="http-429")
+
+    try:
+        body = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unanswered(f"not JSON, HTTP status {answer.status}", api=api, code=_http(answer)) from error
+    if not isinstance(body, dict):
+        raise Unanswered(f"not a JSON object, HTTP status {answer.status}", api=api, code=_http(answer))
+
+    time_ms, resolution_ms = _time(body.get("t"))
+    trace_id = body.get("tid")
+    return Envelope(
+        http_status=answer.status,
+        body=body,
+        time_ms=time_ms,
+        resolution_ms=resolution_ms,
+        trace_id=trace_id[:64] if isinstance(trace_id, str) else None,
+    )
+
+
+def result_of(envelope: Envelope, *, api: str) -> Any:
+    """Return the result of a success; raises the error of a refusal, also one inside a nested `FusionResult`."""
+    status = envelope.http_status
+    if status >= _SERVER_ERROR and code_of(envelope.body) is None:
+        raise Unanswered(f"HTTP status {status}", api=api, code=f"http-{status}", trace_id=envelope.trace_id)
+
+    result = _unwrap(envelope.body, api=api, trace_id=envelope.trace_id)
+    if isinstance(result, dict) and "success" in result and "result" in result:
+        return _unwrap(result, api=api, trace_id=envelope.trace_id)
+    return result
+
+
+def code_of(body: dict[str, Any]) -> int | None:
+    """Return the error code of a body, which different gateways spell and type differently."""
+    for name in ("code", "error_code"):
+        value = body.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().isdecimal():
+            return int(value)
+    return None
+
+
+def _unwrap(body: dict[str, Any], *, api: str, trace_id: str | None) -> Any:
+    success = body.get("success")
+    if success is True:
+        return body.get("result")
+
+    code = code_of(body)
+    if code is None:
+        raise SchemaMismatch("neither a success nor an error code", api=api, trace_id=trace_id)
+
+    text = body.get("msg") or body.get("error_msg")
+    raise error_of(code, text if isinstance(text, str) else "", api=api, trace_id=trace_id)
+
+
+def _time(value: Any) -> tuple[int | None, int]:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        return None, 1
+    return (value * 1000, 1000) if value < _SECONDS_BELOW else (value, 1)
+
+
+def _http(answer: Answer) -> str:
+    return f"http-{answer.status}"
