@@ -1,0 +1,78 @@
+"""What all tests share: one Pulsar and one Kafka for the whole run, started when the first test asks for them.
+
+Both are processes, and `Brokers` belongs to no event loop, so tests with loops of their own use the same pair. They
+stay out of each other's way by fresh accounts and fresh topic prefixes, not by fresh brokers. Tests that stop or
+restart a broker carry the mark `restarts_brokers` and run after all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Iterator
+
+import pytest
+
+from consumer.secret import Secret
+from consumer.settings import GatewayAccount, GatewaySettings
+from deploy.sandbox.brokers import Brokers, prepare_java
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("restarts_brokers") is not None)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # The very first run fetches the jars: minutes that no single test's timeout should pay for.
+    if not session.config.option.collectonly and any("brokers" in _fixtures(item) for item in session.items):
+        terminal = session.config.pluginmanager.getplugin("terminalreporter")
+        _run(prepare_java(terminal.write_line if terminal else print))
+
+
+@pytest.fixture(scope="session")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """The run's real Pulsar and Kafka. Usable from any event loop."""
+    pair = Brokers(tmp_path_factory.mktemp("brokers"))
+    _run(pair.__aenter__())
+    yield pair
+    _run(pair.__aexit__(None, None, None))
+
+
+@pytest.fixture
+async def gateway_account(brokers: Brokers) -> GatewayAccount:
+    """An account of its own on the gateway: verified TLS, the subscription at the earliest message, nothing pushed."""
+    access_id, access_key = secrets.token_hex(10), secrets.token_hex(16)
+    address = await brokers.pulsar.create_account(access_id, access_key)
+    return GatewayAccount(
+        name="tuya-test",
+        cloud="tuya-cloud",
+        access_id=access_id,
+        access_key=Secret(access_key),
+        gateway=GatewaySettings(
+            url=brokers.pulsar.tls_url, subscription=address.subscription, ca_file=str(brokers.ca_file)
+        ),
+    )
+
+
+@pytest.fixture
+def kafka_prefix() -> str:
+    """A prefix that no other test's topics, groups and transactional ids have."""
+    return f"t{secrets.token_hex(5)}"
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _run(step: Coroutine[object, object, object]) -> None:
+    """Await `step` in this thread, which outlives the session, without becoming the thread's event loop."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(step)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
