@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from schemas.evidence import Evidence, Reason
 from schemas.upgrade_state import Attempt, DeviceLabel
 from schemas.vocabulary import Cloud, Phase, Status
+
+SCHEMA_ID: Final = "urn:tuya-ota-bridge:schema:upgrade-event:1"
+"""The `$id` of the value's JSON Schema, with its major version; CloudEvents attribute `dataschema`."""
 
 
 class UpgradeEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):

@@ -209,7 +209,7 @@ def _progress(channel: ChannelTurn, progress: int | None, *, may_fall: bool) -> 
 
 
 def _show_rest(channel: ChannelTurn, observation: Observation, status: Status) -> None:
-    """R19, no attempt open: after a failure a rest status says nothing new; after a success only a newer version does."""
+    """R19, no attempt open: a rest status tells nothing after a failure, after a success only a newer version."""
     shown, offered = channel.shown, observation.target_version
     channel.not_seen()
     if shown.phase == "terminal":

@@ -2,8 +2,8 @@
 
 The rules, in the order in which an observation meets them; numbers are those of docs/rules.md:
 
-* What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers and late
-  pushes only help where they cannot harm; R11 unknown values change no status.
+* What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers
+  and late pushes only help where they cannot harm; R11 unknown values change no status.
 * Attempts, `attempts.py`: R3 what opens an attempt; R4 order inside it; R19 rest statuses never close one by themselves.
 * Outcomes, `outcomes.py`: R5 a pushed outcome is a claim until versions or a definite answer settle it; R6 a claim of
   success whose old version is still running at the deadline, although the device came online since, becomes `failed`
@@ -50,7 +50,6 @@ class Folded(Struct, frozen=True):
 
     `device` is the given object itself where nothing changed, and None for a tombstone.
     """
-
 
     device: Device | None
     events: tuple[TypedEvent, ...] = ()

@@ -3,12 +3,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 class AIOKafkaProducer:
+    client: Any
     def __init__(
         self,
         *,

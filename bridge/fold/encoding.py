@@ -1,0 +1,111 @@
+"""Devices and events as Kafka records: value, key and headers. The only place that knows how they are written."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from bridge.fold.bookkeeping import Bookkeeping, decode_bookkeeping, encode_bookkeeping
+from bridge.fold.turn import Device, TypedEvent
+from schemas import Observation, UpgradeState
+from schemas.upgrade_event import SCHEMA_ID
+
+_encoder = msgspec.json.Encoder()
+_state_decoder = msgspec.json.Decoder(UpgradeState)
+_observation_decoder = msgspec.json.Decoder(Observation)
+
+_RESUME: Final = struct.Struct(">qq")
+_NO_TIMER: Final = -1
+_LENGTH: Final = struct.Struct(">I")
+
+Headers = list[tuple[str, bytes]]
+
+
+class Resume(Struct, frozen=True, gc=False):
+    """What a take-over needs of a state without decoding it: the input offset behind it and when its timer is due."""
+
+    offset: int
+    timer_at_ms: int | None
+
+
+def decode_observation(value: bytes) -> Observation:
+    """Raises msgspec.MsgspecError for anything that is not an Observation."""
+    return _observation_decoder.decode(value)
+
+
+def encode_device(device: Device, timer_at_ms: int | None) -> tuple[bytes, Headers]:
+    """Return the state record's value and headers.
+
+    `bookkeeping` is msgpack; `resume` two big-endian 64-bit integers, the input offset and the next timer (Unix ms,
+    -1 for none).
+    """
+    resume = _RESUME.pack(device.book.offset, _NO_TIMER if timer_at_ms is None else timer_at_ms)
+    headers = [("bookkeeping", encode_bookkeeping(device.book)), ("resume", resume)]
+    return _encoder.encode(device.state), headers
+
+
+def pack(value: bytes, headers: Headers) -> bytes:
+    """Return what the store keeps of a state record: the bookkeeping's length, the bookkeeping, the value."""
+    header = _header(headers, "bookkeeping") or b""
+    return _LENGTH.pack(len(header)) + header + value
+
+
+def unpack(packed: bytes) -> Device:
+    """Decode what `pack` made."""
+    (length,) = _LENGTH.unpack_from(packed)
+    body = memoryview(packed)
+    start = _LENGTH.size + length
+    book = decode_bookkeeping(packed[_LENGTH.size : start] if length else None)
+    return Device(_state_decoder.decode(body[start:]), book)
+
+
+def read_resume(headers: Headers) -> Resume:
+    """Read the `resume` header; a record without one is due at once, so that its device is looked at."""
+    packed = _header(headers, "resume")
+    if packed is None or len(packed) != _RESUME.size:
+        return Resume(Bookkeeping().offset, 0)
+
+    offset, timer_at_ms = _RESUME.unpack(packed)
+    return Resume(offset, None if timer_at_ms == _NO_TIMER else timer_at_ms)
+
+
+def encode_event(typed: TypedEvent) -> tuple[bytes, Headers]:
+    """Return the event's value and its CloudEvents 1.0 attributes (Kafka protocol binding, binary mode)."""
+    event = typed.event
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", f"{event.device_id}/{event.revision}".encode()),
+        ("ce_source", f"/{event.cloud}/{event.account}".encode()),
+        ("ce_type", typed.type.encode()),
+        ("ce_time", _rfc3339(event.observed_at_ms)),
+        ("ce_subject", event.device_id.encode()),
+        ("ce_dataschema", SCHEMA_ID.encode()),
+        ("ce_status", event.status.encode()),
+        ("ce_phase", event.phase.encode()),
+        ("ce_account", event.account.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if event.channel is not None:
+        headers.append(("ce_channel", event.channel.encode()))
+    if event.product_id is not None:
+        headers.append(("ce_productid", event.product_id.encode()))
+
+    return _encoder.encode(event), headers
+
+
+def encode_record(record: Struct) -> bytes:
+    """Return the JSON value of any other record."""
+    return _encoder.encode(record)
+
+
+def _rfc3339(at_ms: int) -> bytes:
+    at = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()
+
+
+def _header(headers: Headers, name: str) -> bytes | None:
+    return next((value for key, value in headers if key == name), None)

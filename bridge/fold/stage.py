@@ -1,0 +1,263 @@
+"""Stage two as a whole: membership of the consumer group, and one worker for each partition that falls to us.
+
+One consumer fetches for all partitions and hands records to their workers. Everything a partition goes through after
+an assignment happens in a task of its own: the library sends no heartbeats while the assignment callback runs, so
+the callback only pauses the partition and starts that task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError
+from msgspec import Struct
+
+from bridge.fold.policy import Policy
+from bridge.fold.store import Store
+from bridge.fold.takeover import PartitionOwnership, take_over
+from bridge.fold.timers import BackgroundPace
+from bridge.fold.worker import FoldTopics, OffsetGap, Worker
+from bridge.kafka.clients import consumer_arguments, group_name
+from bridge.kafka.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+_POLL_MS: Final = 200
+_QUEUE_HIGH: Final = 10_000
+"""Records waiting for one worker before its partition is paused: about 10 MB."""
+_QUEUE_LOW: Final = 2_000
+_RETRY_S: Final = 1.0
+_FINISH_WITHIN_S: Final = 3.0
+"""A revoked worker may finish its transaction; well under any session timeout."""
+_KEEP_STORE_S: Final = 12 * 3600.0
+"""A store whose partition does not come back is dropped after this."""
+
+
+class FoldStatistics(Struct, frozen=True, kw_only=True):
+    """What the fold is doing: shown under /status."""
+
+    partitions_folding: tuple[int, ...]
+    partitions_taking_over: tuple[int, ...]
+    devices: int
+    queued: int
+    behind: tuple[int, ...]
+    """Partitions still working off the backlog found at take-over."""
+    counts: Mapping[str, int]
+
+
+class _Owned:
+    """One assigned partition: its task, and its worker once the take-over is done."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.is_revoked = False
+        self.is_throttled = False
+
+
+class Fold(ConsumerRebalanceListener):
+    """The stage. `lookup_rates` gives each account's API rate in requests a second, for lookups nobody waits for."""
+
+    name = "fold"
+
+    def __init__(
+        self, settings: KafkaSettings, policy: Policy, *, lookup_rates: Mapping[str, float] | None = None
+    ) -> None:
+        prefix = settings.prefix
+        self._counts: Counter[str] = Counter()
+        self._ownership = PartitionOwnership(
+            settings=settings,
+            topics=FoldTopics(
+                observations=f"{prefix}.observations.v1",
+                state=f"{prefix}.upgrade-state.v1",
+                events=f"{prefix}.upgrade-events.v1",
+                lookups=f"{prefix}.lookups.v1",
+                dead_letters=f"{prefix}.dead-letters.v1",
+                partitions=settings.partitions,
+            ),
+            group=group_name(settings, "fold"),
+            policy=policy,
+            counts=self._counts,
+        )
+        self._rates = {
+            account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()
+        }
+        self._assignor = _own_assignor()
+        self._stores: dict[int, Store] = {}
+        self._released_at: dict[int, float] = {}
+        self._owned: dict[int, _Owned] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+
+    def statistics(self) -> FoldStatistics:
+        """Return the stage's state now."""
+        workers = {number: owned.worker for number, owned in self._owned.items() if owned.worker is not None}
+        return FoldStatistics(
+            partitions_folding=tuple(sorted(workers)),
+            partitions_taking_over=tuple(sorted(set(self._owned) - set(workers))),
+            devices=sum(len(self._stores[number]) for number in workers),
+            queued=sum(worker.queued for worker in workers.values()),
+            behind=tuple(sorted(number for number, worker in workers.items() if worker.is_behind)),
+            counts=dict(self._counts),
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Fold until `stop`; the consumer and everything it owned are rebuilt after an error of the brokers."""
+        while not stop.is_set():
+            try:
+                await self._run_consumer(stop)
+            except KafkaError as error:
+                self._counts["consumer_restarts"] += 1
+                log.warning("fold consumer failed, starting anew", error=repr(error), retry_s=_RETRY_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY_S):
+                        await stop.wait()
+
+    async def _run_consumer(self, stop: asyncio.Event) -> None:
+        settings = self._ownership.settings
+        consumer = AIOKafkaConsumer(
+            **consumer_arguments(settings, group="fold")
+            | {"partition_assignment_strategy": [self._assignor]}
+        )
+        failure: KafkaError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._consumer, self._tasks = consumer, tasks
+                consumer.subscribe([self._ownership.topics.observations], listener=self)
+                try:
+                    await consumer.start()
+                    await self._dispatch(consumer, stop)
+                except KafkaError as error:
+                    failure = error
+                finally:
+                    await self._release()
+        finally:
+            self._consumer = self._tasks = None
+            await consumer.stop()
+        if failure is not None:
+            raise failure
+
+    async def _dispatch(self, consumer: AIOKafkaConsumer, stop: asyncio.Event) -> None:
+        """Hand each partition's records to its worker; a partition without one has been paused, or is seeked later."""
+        while not stop.is_set():
+            batches = await consumer.getmany(timeout_ms=_POLL_MS)
+            for place, records in batches.items():
+                owned = self._owned.get(place.partition)
+                if owned is None or owned.worker is None:
+                    continue
+                owned.worker.offer(records)
+            self._throttle(consumer)
+            self._drop_stale_stores()
+
+    def _throttle(self, consumer: AIOKafkaConsumer) -> None:
+        """Bound what waits for a slow worker."""
+        for number, owned in self._owned.items():
+            if owned.worker is None:
+                continue
+            place = self._place(number)
+            if not owned.is_throttled and owned.worker.queued > _QUEUE_HIGH:
+                owned.is_throttled = True
+                consumer.pause(place)
+            elif owned.is_throttled and owned.worker.queued < _QUEUE_LOW:
+                owned.is_throttled = False
+                consumer.resume(place)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - all are revoked
+        """Stop the workers; each may finish its transaction, so that the next owner has nothing to abort."""
+        await self._release()
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause, and start each partition's own task. Awaits nothing: no heartbeat is sent while this runs."""
+        consumer, tasks = self._consumer, self._tasks
+        if consumer is None or tasks is None:
+            return
+
+        consumer.pause(*assigned)
+        for place in assigned:
+            owned = _Owned()
+            self._owned[place.partition] = owned
+            owned.task = tasks.create_task(
+                self._own(consumer, place, owned), name=f"fold-{place.partition}"
+            )
+
+    async def _own(self, consumer: AIOKafkaConsumer, place: TopicPartition, owned: _Owned) -> None:
+        """Take the partition over and work it, again and again until it is revoked."""
+        store = self._stores.setdefault(place.partition, Store(place.partition))
+        self._released_at.pop(place.partition, None)
+        pace = BackgroundPace(self._rates)
+        while not owned.is_revoked:
+            try:
+                worker, producer = await take_over(self._ownership, consumer, place, store, pace)
+            except KafkaError as error:
+                self._counts["takeover_retries"] += 1
+                log.warning("take-over failed, trying again", partition=place.partition, error=repr(error))
+                await asyncio.sleep(_RETRY_S)
+                continue
+
+            try:
+                # Between the last await and here nothing may be handed over: seek and resume do not wait.
+                consumer.seek(place, worker.next_offset)
+                owned.worker, owned.is_throttled = worker, False
+                consumer.resume(place)
+                await worker.run()
+            except IllegalStateError:
+                # The partition was revoked between the take-over and the seek; its revocation ends this task.
+                return
+            except (KafkaError, OffsetGap) as error:
+                log.warning("fold worker ended, taking over again", partition=place.partition, error=repr(error))
+            finally:
+                owned.worker = None
+                if consumer is self._consumer and place in consumer.assignment():
+                    consumer.pause(place)
+                for device_id in pace.drain():
+                    store.timers.arm(0, device_id)
+                await producer.close()
+            self._counts["takeovers_again"] += not owned.is_revoked
+
+    async def _release(self) -> None:
+        """Let every worker finish within the time that a rebalance can spare, then end its task."""
+        owned_now, self._owned = self._owned, {}
+        tasks = {owned.task for owned in owned_now.values() if owned.task is not None}
+        if not tasks:
+            return
+
+        for owned in owned_now.values():
+            owned.is_revoked = True
+            if owned.worker is None and owned.task is not None:
+                owned.task.cancel()
+            elif owned.worker is not None:
+                owned.worker.stop()
+        _, late = await asyncio.wait(tasks, timeout=_FINISH_WITHIN_S)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+        now = asyncio.get_running_loop().time()
+        for number in owned_now:
+            self._released_at[number] = now
+
+    def _drop_stale_stores(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for number, released_at in list(self._released_at.items()):
+            if now - released_at > _KEEP_STORE_S:
+                del self._released_at[number]
+                self._stores.pop(number, None)
+
+    def _place(self, number: int) -> TopicPartition:
+        return TopicPartition(self._ownership.topics.observations, number)
+
+
+def _own_assignor() -> type[StickyPartitionAssignor]:
+    """The sticky assignor remembers in class attributes: each member of each group needs a class of its own."""
+
+    class FoldAssignor(StickyPartitionAssignor):
+        pass
+
+    return FoldAssignor

@@ -1,0 +1,111 @@
+"""Taking over a partition: the one recovery path, after an assignment, a failure, or a doubt about a commit.
+
+1. **Start** the partition's transactional producer: it fences the old owner and settles its open transaction.
+2. **Restore** the store from where it is complete to the end of the state partition.
+3. **Read** the committed offset, which no one can move any more.
+4. **Check** it against the log: a topic that was re-created, observations that expired unread.
+
+The caller then seeks, resumes the partition and runs the worker.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import Struct
+
+from bridge.fold.policy import Policy
+from bridge.fold.store import Store
+from bridge.fold.timers import BackgroundPace
+from bridge.fold.worker import FoldTopics, Worker
+from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.transactions import TransactionalProducer
+
+log = structlog.get_logger(__name__)
+
+
+class PartitionOwnership(Struct, frozen=True, kw_only=True):
+    """What every take-over of this process needs."""
+
+    settings: KafkaSettings
+    topics: FoldTopics
+    group: str
+    policy: Policy
+    counts: Counter[str]
+
+
+async def take_over(
+    ownership: PartitionOwnership,
+    consumer: AIOKafkaConsumer,
+    place: TopicPartition,
+    store: Store,
+    pace: BackgroundPace,
+) -> tuple[Worker, TransactionalProducer]:
+    """Return the partition's worker, ready to run from the committed offset, and its producer, to be closed after.
+
+    Raises KafkaError; the caller tries again.
+    """
+    settings = ownership.settings
+    producer = await TransactionalProducer.start(settings, f"{settings.prefix}-fold-{place.partition}")
+    try:
+        restored = await store.restore(settings, ownership.topics.state)
+        committed = await consumer.committed(place)
+        start = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+    except BaseException:
+        await producer.close()
+        raise
+
+    next_offset = _next_offset(place, store, committed, start, end)
+    log.info(
+        "partition taken over",
+        partition=place.partition,
+        devices=len(store),
+        restored=restored,
+        offset=next_offset,
+        backlog=end - next_offset,
+    )
+    worker = Worker(
+        place=place,
+        topics=ownership.topics,
+        group=ownership.group,
+        policy=ownership.policy,
+        store=store,
+        producer=producer,
+        pace=pace,
+        next_offset=next_offset,
+        backlog_end=end,
+        counts=ownership.counts,
+    )
+    return worker, producer
+
+
+def _next_offset(place: TopicPartition, store: Store, committed: int | None, start: int, end: int) -> int:
+    """4. Where to go on, and what it means when that is not where the last owner stopped."""
+    if store.highest_input_offset >= end or (committed is not None and committed > end):
+        log.error(
+            "observations topic was re-created: reading it from its start",
+            partition=place.partition,
+            restored_offset=store.highest_input_offset,
+            committed=committed,
+            end=end,
+            remedy="never delete the observations topic while its state topic is kept",
+        )
+        store.forget_offsets()
+        return start
+
+    if committed is None:
+        return start
+
+    if committed < start:
+        log.error(
+            "observations expired before they were folded",
+            partition=place.partition,
+            lost=start - committed,
+            remedy="keep the fold running, or raise retention.ms of the observations topic",
+        )
+        return start
+
+    return committed

@@ -1,0 +1,170 @@
+"""One transactional producer, used for one transaction after the other, and thrown away at the first doubt.
+
+aiokafka speaks the transaction protocol of before KIP-890: it retries EndTxn by itself, and the epoch stays the same
+from one transaction to the next, so a retry that arrives late could commit half of the next transaction. Whoever sees
+`is_doubtful` starts a new producer under the same transactional id: its higher epoch fences every late request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.transaction import EndTxnRequest
+from aiokafka.structs import RecordMetadata
+from msgspec import Struct
+
+from bridge.kafka.clients import producer_arguments
+from bridge.kafka.settings import KafkaSettings
+
+DOUBTFUL_AFTER_S: Final = 5.0
+"""A transaction that took longer met trouble on its way, even where no error reached us."""
+
+_CLOSE_WITHIN_S: Final = 2.0
+"""A producer without its broker would flush for ever; it is closed by force after this."""
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class TransactionRecord(Struct, frozen=True, gc=False):
+    """One record of a transaction. `topic` is the full name; `value` None is a tombstone."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_ms: int
+    headers: Headers = ()
+
+
+class TransactionalProducer:
+    """A started producer of one transactional id. Use `start`, then `commit` once per batch, then `close`."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._end_requests = 0
+        self.is_doubtful = False
+        """Whether the last transaction met anything that leaves a late request possible: start a new producer."""
+        self._watch_requests()
+
+    @classmethod
+    async def start(cls, settings: KafkaSettings, transactional_id: str) -> TransactionalProducer:
+        """Start it, which fences every older producer of this id and settles the transaction it left open.
+
+        Raises KafkaError where the brokers cannot be reached.
+        """
+        producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
+        try:
+            await producer.start()
+        except BaseException:
+            await _discard(producer)
+            raise
+
+        return cls(producer)
+
+    async def commit(
+        self,
+        records: Iterable[TransactionRecord],
+        offsets: Mapping[TopicPartition, int],
+        group: str,
+    ) -> dict[tuple[str, int], int]:
+        """Produce `records` and the group's next `offsets` in one transaction.
+
+        Returns, per topic and partition written, the offset after its last record (absent where the broker did not
+        tell). Raises KafkaError when the transaction was not, or perhaps not, committed: close the producer then.
+        """
+        begun = time.monotonic()
+        self._end_requests = 0
+        await self._producer.begin_transaction()
+        sent = await self._send(records)
+        if offsets:
+            await self._producer.send_offsets_to_transaction(dict(offsets), group)
+        written: dict[tuple[str, int], int] = {}
+        # The library commits a transaction some of whose batches failed: each one is checked before.
+        for future, count in sent:
+            metadata: RecordMetadata = await future
+            if metadata.offset >= 0:
+                written[metadata.topic, metadata.partition] = metadata.offset + count
+        await self._producer.commit_transaction()
+        if time.monotonic() - begun > DOUBTFUL_AFTER_S:
+            self.is_doubtful = True
+
+        return written
+
+    async def close(self) -> None:
+        """Close the connections; an open transaction is left to the next producer of this id."""
+        await _discard(self._producer)
+
+    async def _send(
+        self, records: Iterable[TransactionRecord]
+    ) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
+        producer = self._producer
+        open_batches: dict[tuple[str, int], Any] = {}
+        sent: list[tuple[asyncio.Future[RecordMetadata], int]] = []
+
+        async def send(place: tuple[str, int], batch: Any) -> None:
+            batch.close()
+            future = await producer.send_batch(batch, place[0], partition=place[1])
+            sent.append((future, batch.record_count()))
+
+        for record in records:
+            place = (record.topic, record.partition)
+            batch = open_batches.get(place)
+            if batch is None:
+                batch = open_batches[place] = producer.create_batch()
+            if _append(batch, record):
+                continue
+            await send(place, batch)
+            batch = open_batches[place] = producer.create_batch()
+            if not _append(batch, record):
+                raise AssertionError("an empty batch takes any record")
+
+        for place, batch in open_batches.items():
+            await send(place, batch)
+
+        return sent
+
+    def _watch_requests(self) -> None:
+        """Notice what the library hides: requests that failed and were sent again."""
+        client = self._producer.client
+        send_request = client.send
+
+        async def send(node_id: Any, request: Any, **options: Any) -> Any:
+            if isinstance(request, EndTxnRequest):
+                self._end_requests += 1
+                if self._end_requests > 1:
+                    self.is_doubtful = True
+            try:
+                return await send_request(node_id, request, **options)
+            except KafkaError:
+                self.is_doubtful = True
+                raise
+
+        client.send = send
+
+
+def _append(batch: Any, record: TransactionRecord) -> bool:
+    metadata = batch.append(
+        timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
+    )
+    return metadata is not None
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Stop a producer whatever state it is in; what it could not send is somebody else's to decide."""
+    stopping = asyncio.ensure_future(producer.stop())
+    done, _ = await asyncio.wait([stopping], timeout=_CLOSE_WITHIN_S)
+    if done:
+        # A producer that was fenced fails its stop with the error it has already told us.
+        with contextlib.suppress(KafkaError):
+            stopping.result()
+        return
+
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    await producer.client.close()
