@@ -36,7 +36,8 @@ EVENT_TYPES: Final = (
 
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
-_CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}")
+_CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}|persistent://[^/\s]+/[^/\s]+/[^/\s]+")
+"""A channel of the account's own, or a topic's full name."""
 
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""

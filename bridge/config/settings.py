@@ -67,3 +67,17 @@ class Configuration(Struct, frozen=True, kw_only=True):
     apis: tuple[ApiAccount, ...]
     warnings: tuple[str, ...] = ()
     """Protections that the configuration switches off by name: logged at every start, shown under `/status`."""
+
+    def account_names(self) -> tuple[str, ...]:
+        """Return the aliases of all accounts, sorted."""
+        gateways = {account.name for account in self.gateways}
+        return tuple(sorted(gateways | {account.name for account in self.apis}))
+
+    def secrets(self) -> frozenset[Secret]:
+        """Return everything that must never be shown."""
+        secrets = {self.kafka.password}
+        for gateway in self.gateways:
+            secrets |= {gateway.access_key, gateway.previous_access_key}
+        for api in self.apis:
+            secrets.add(api.access_key)
+        return frozenset(secret for secret in secrets if secret is not None)

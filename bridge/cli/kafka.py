@@ -1,0 +1,68 @@
+"""What the reading commands share: a consumer without a group, and Kafka's failures as sentences."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+import uvloop
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from bridge.cli.failure import CommandFailed
+from bridge.exit_codes import ExitCode
+from bridge.kafka.clients import client_arguments, consumer_arguments
+from bridge.kafka.settings import KafkaSettings
+
+T = TypeVar("T")
+
+
+def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
+    """Run one command's work; a broker that does not answer is told in one sentence."""
+    # The library logs each attempt to connect; the sentence below says it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    except (KafkaError, OSError, TimeoutError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise CommandFailed(
+            ExitCode.UNREACHABLE,
+            f"Kafka at {settings.bootstrap_servers} does not answer ({error}). Check that it runs, and"
+            " kafka.bootstrap_servers, kafka.security and the credentials.",
+        ) from error
+
+
+@contextlib.asynccontextmanager
+async def open_reader(settings: KafkaSettings, topic: str) -> AsyncIterator[tuple[AIOKafkaConsumer, int]]:
+    """Yield a consumer for the caller to assign, and the topic's number of partitions.
+
+    Existence is asked of all topics first: a consumer that names a missing topic may create it, with wrong settings.
+    """
+    admin = AIOKafkaAdminClient(**client_arguments(settings))
+    try:
+        await admin.start()
+        partitions = {found["topic"]: len(found["partitions"]) for found in await admin.describe_topics()}
+    finally:
+        await admin.close()
+    if topic not in partitions:
+        raise CommandFailed(
+            ExitCode.DATA, f"There is no topic {topic}. Start the bridge, or run `ota-bridge topics create`."
+        )
+    consumer = AIOKafkaConsumer(**consumer_arguments(settings))
+    try:
+        await consumer.start()
+        yield consumer, partitions[topic]
+    finally:
+        await consumer.stop()
+
+
+async def ends_of(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Return the end of each assigned partition that still has records before it."""
+    ends = await consumer.end_offsets(consumer.assignment())
+    return {partition: end for partition, end in ends.items() if await consumer.position(partition) < end}

@@ -1,0 +1,319 @@
+"""The daemon: Kafka's topics first, then the stages under their supervisors, the pages beside them, one orderly stop.
+
+The path of a process: 1. bind the pages; 2. wait for Kafka and check the topics; 3. run the stages; 4. on SIGTERM,
+SIGINT or a fatal error ask everything to stop; 5. end within one deadline with the documented exit code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Literal
+
+import structlog
+import uvloop
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from bridge.config.settings import Configuration
+from bridge.exit_codes import ExitCode
+from bridge.http import HttpServer, LoopLag, Pages
+from bridge.kafka.clients import client_arguments
+from bridge.kafka.topics import TopicsRefused, ensure_topics
+from bridge.logs import Redactor
+from bridge.stages import FATAL, Builders, StageName, open_stages
+from bridge.supervisor import StageStatus, Supervisor, stopped_within
+from bridge.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+STOP_WITHIN_S: Final = 25.0
+"""From the signal to the end: below the 30 s after which Kubernetes kills."""
+
+LAST_RESORT_S: Final = 3.0
+"""This long after the deadline a process that still hangs ends itself, showing where it hung."""
+
+KAFKA_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
+
+
+class KafkaStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the topics could be checked at start; afterwards the stages tell about their own connections."""
+
+    state: Literal["connecting", "unreachable", "refused", "ready"]
+    bootstrap_servers: str
+    attempts: int = 0
+    last_error: str | None = None
+    ready_at_ms: int | None = None
+
+
+class AccountStatus(Struct, frozen=True, kw_only=True):
+    """An account of the configuration, and which ways to its cloud it has."""
+
+    cloud: str
+    gateway: bool
+    api: bool
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """The answer of `/status`."""
+
+    version: str
+    started_at_ms: int
+    uptime_s: float
+    stopping: bool
+    warnings: tuple[str, ...]
+    kafka: KafkaStatus
+    accounts: dict[str, AccountStatus]
+    stages: dict[str, StageStatus]
+
+
+class Daemon:
+    """One process of the bridge.
+
+    `stages` opens what the stages share and yields the builder of each; `check_topics` is awaited until it passes.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        stages: AbstractAsyncContextManager[Builders],
+        check_topics: Callable[[], Awaitable[object]],
+        redact: Redactor,
+        stop_within_s: float = STOP_WITHIN_S,
+        kafka_pauses_s: Sequence[float] = KAFKA_PAUSES_S,
+    ) -> None:
+        self._configuration = configuration
+        self._stages = stages
+        self._check_topics = check_topics
+        self._redact = redact
+        self._stop_within_s = stop_within_s
+        self._kafka_pauses_s = kafka_pauses_s
+        self._stop = asyncio.Event()
+        self._exit_code = ExitCode.OK
+        self._supervisors: list[Supervisor] = []
+        self._working = False
+        self._started_at_ms = time.time_ns() // 1_000_000
+        self._began = time.monotonic()
+        self._kafka = KafkaStatus(state="connecting", bootstrap_servers=configuration.kafka.bootstrap_servers)
+        self.port: int | None = None
+        """Where the pages are, once they are bound."""
+
+    def stop(self, exit_code: ExitCode = ExitCode.OK) -> None:
+        """Ask everything to stop; the first reason gives the exit code."""
+        if not self._stop.is_set():
+            self._exit_code = exit_code
+            self._stop.set()
+
+    async def run(self) -> ExitCode:
+        """Run until asked to stop, or until an error ends the process; return the exit code."""
+        lag = LoopLag()
+        server = HttpServer(
+            self._configuration.http,
+            Pages(
+                lag=lag,
+                alive=lambda: self._working,
+                status=self.status,
+                show_status=self._configuration.http.status,
+            ),
+        )
+        try:
+            self.port = server.bind()
+        except OSError as error:
+            http = self._configuration.http
+            log.error(
+                "http_not_bound",
+                host=http.host,
+                port=http.port,
+                error=str(error),
+                remedy="set http.port to a free port, or to 0",
+            )
+            return ExitCode.USAGE
+        try:
+            async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as group:
+                group.create_task(server.run(), name="http")
+                lag_task = group.create_task(lag.run(), name="loop_lag")
+                deadline_task = group.create_task(self._end_by(deadline), name="deadline")
+                try:
+                    self._working = True
+                    await self._work()
+                finally:
+                    self._working = False
+                    self.stop()
+                    server.stop()
+                    lag_task.cancel()
+                    deadline_task.cancel()
+        except TimeoutError:
+            log.error("stop_too_slow", deadline_s=self._stop_within_s, stages=self._unfinished())
+            return ExitCode.UNEXPECTED
+        log.info("stopped", exit_code=int(self._exit_code))
+        return self._exit_code
+
+    async def _work(self) -> None:
+        if not await self._topics_ready():
+            return
+        async with self._stages as builders, asyncio.TaskGroup() as group:
+            self._supervisors = [Supervisor(name, build, fatal=FATAL) for name, build in builders.items()]
+            for supervisor in self._supervisors:
+                group.create_task(self._supervise(supervisor), name=supervisor.name)
+
+    async def _supervise(self, supervisor: Supervisor) -> None:
+        code = await supervisor.run(self._stop)
+        if code is not None:
+            self.stop(code)
+
+    async def _topics_ready(self) -> bool:
+        """Try until Kafka answers; False when the process is to stop instead."""
+        while not self._stop.is_set():
+            attempts = self._kafka.attempts + 1
+            try:
+                if not await _unless_stopped(self._stop, self._check_topics()):
+                    return False
+            except TopicsRefused as refused:
+                self._note_kafka("refused", attempts, str(refused))
+                for problem in refused.problems:
+                    log.error("topic_refused", problem=problem)
+                self.stop(ExitCode.USAGE)
+                return False
+            except (KafkaError, OSError, TimeoutError) as error:
+                pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
+                self._note_kafka("unreachable", attempts, f"{type(error).__name__}: {error}")
+                log.warning(
+                    "kafka_unreachable",
+                    bootstrap_servers=self._configuration.kafka.bootstrap_servers,
+                    error=self._kafka.last_error,
+                    retry_in_s=pause_s,
+                    remedy="check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
+                )
+                await stopped_within(self._stop, pause_s)
+            else:
+                self._note_kafka("ready", attempts, None)
+                log.info("kafka_ready", attempts=attempts)
+                return True
+        return False
+
+    def _note_kafka(
+        self, state: Literal["unreachable", "refused", "ready"], attempts: int, error: str | None
+    ) -> None:
+        self._kafka = KafkaStatus(
+            state=state,
+            bootstrap_servers=self._configuration.kafka.bootstrap_servers,
+            attempts=attempts,
+            last_error=None if error is None else self._redact(error),
+            ready_at_ms=time.time_ns() // 1_000_000 if state == "ready" else None,
+        )
+
+    async def _end_by(self, deadline: asyncio.Timeout) -> None:
+        await self._stop.wait()
+        log.info("stopping", deadline_s=self._stop_within_s, stages=self._unfinished())
+        deadline.reschedule(asyncio.get_running_loop().time() + self._stop_within_s)
+
+    def _unfinished(self) -> list[str]:
+        return [
+            supervisor.name
+            for supervisor in self._supervisors
+            if supervisor.status().state not in ("stopped", "failed")
+        ]
+
+    def status(self) -> Status:
+        """Return what `/status` shows."""
+        configuration = self._configuration
+        gateways = {account.name: account.cloud for account in configuration.gateways}
+        apis = {account.name: account.cloud for account in configuration.apis}
+        return Status(
+            version=VERSION,
+            started_at_ms=self._started_at_ms,
+            uptime_s=round(time.monotonic() - self._began, 1),
+            stopping=self._stop.is_set(),
+            warnings=configuration.warnings,
+            kafka=self._kafka,
+            accounts={
+                name: AccountStatus(cloud=cloud, gateway=name in gateways, api=name in apis)
+                for name, cloud in sorted((gateways | apis).items())
+            },
+            stages={supervisor.name: supervisor.status() for supervisor in self._supervisors},
+        )
+
+
+def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:
+    """Run one process until it is asked to stop, in an event loop of its own."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(configuration, stages, redact))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+async def _run(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:
+    try:
+        client_arguments(configuration.kafka)
+    except OSError as error:
+        log.error(
+            "kafka_ca_file_unusable",
+            error=str(error),
+            remedy="kafka.ca_file wants a PEM file of certificates",
+        )
+        return ExitCode.USAGE
+    daemon = Daemon(
+        configuration,
+        stages=open_stages(configuration, stages),
+        check_topics=lambda: ensure_topics(configuration.kafka),
+        redact=redact,
+    )
+    log.info(
+        "starting",
+        version=VERSION,
+        stages=list(stages),
+        accounts=list(configuration.account_names()),
+        kafka=configuration.kafka.bootstrap_servers,
+    )
+    for warning in configuration.warnings:
+        log.warning("protection_off", setting=warning)
+    try:
+        async with _signals(daemon):
+            return await daemon.run()
+    finally:
+        # What is left is to close the loop, which waits for threads: a hanging one must not keep the process.
+        faulthandler.dump_traceback_later(LAST_RESORT_S, exit=True)
+
+
+@contextlib.asynccontextmanager
+async def _signals(daemon: Daemon) -> AsyncIterator[None]:
+    """Stop the daemon on SIGTERM and SIGINT. A stop that hangs, or a second signal, ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def handle(number: signal.Signals) -> None:
+        log.info("signal_received", signal=number.name)
+        faulthandler.dump_traceback_later(STOP_WITHIN_S + LAST_RESORT_S, exit=True)
+        daemon.stop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, handle, each)
+    try:
+        yield
+    finally:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Awaitable[object]) -> bool:
+    """Await the work, or cancel it when `stop` is set first; tell whether it was done."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return False
+        await task
+        return True
+    finally:
+        stopped.cancel()
+        task.cancel()
+        await asyncio.wait({task, stopped})

@@ -1,0 +1,67 @@
+"""Builds the stages from the configuration, with what they share. A stage's code is imported only where it runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Final, Literal, get_args
+
+from bridge.config.settings import Configuration
+from bridge.exit_codes import ExitCode
+from bridge.supervisor import FatalErrors, Stage
+from consumer.errors import Misconfigured, NoAccountLeft
+from consumer.sink import Sink
+
+StageName = Literal["consumer", "fold", "reconcile"]
+
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+
+FATAL: Final[FatalErrors] = {NoAccountLeft: ExitCode.REFUSED, Misconfigured: ExitCode.USAGE}
+"""What ends the process, whichever stage says it; every other error restarts only that stage."""
+
+Builders = Mapping[str, Callable[[], Stage]]
+
+
+@contextlib.asynccontextmanager
+async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[Builders]:
+    """Yield what builds each of the named stages, and close what they share when all have stopped.
+
+    A stage for which the configuration has no account is left out: without a gateway nothing is pushed, without an
+    API nothing can be asked.
+    """
+    builders: dict[str, Callable[[], Stage]] = {}
+    async with contextlib.AsyncExitStack() as shared:
+        if ("consumer" in names and configuration.gateways) or ("reconcile" in names and configuration.apis):
+            sink = await _open_sink(configuration, shared)
+            if "consumer" in names and configuration.gateways:
+                builders["consumer"] = _consumer(configuration, sink)
+            if "reconcile" in names and configuration.apis:
+                builders["reconcile"] = _reconcile(configuration, sink)
+        if "fold" in names:
+            builders["fold"] = _fold(configuration)
+        yield builders
+
+
+async def _open_sink(configuration: Configuration, shared: contextlib.AsyncExitStack) -> Sink:
+    from bridge.kafka.writer import KafkaWriter
+
+    return await shared.enter_async_context(KafkaWriter(configuration.kafka))
+
+
+def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
+    from consumer.ingest import Ingest
+
+    return lambda: Ingest(configuration.gateways, sink)
+
+
+def _fold(configuration: Configuration) -> Callable[[], Stage]:
+    from bridge.fold.stage import Fold
+
+    rates = {account.name: account.api.rate_per_s for account in configuration.apis}
+    return lambda: Fold(configuration.kafka, configuration.policy, lookup_rates=rates)
+
+
+def _reconcile(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
+    from bridge.reconcile.worker import Reconcile
+
+    return lambda: Reconcile(configuration.kafka, configuration.apis, sink)
