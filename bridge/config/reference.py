@@ -125,7 +125,7 @@ def markdown() -> str:
             kind_name = setting.type.replace("|", "\\|")
             parts.append(f"| `{setting.key}` | {kind_name} | {default} | {text} |")
         parts.append("")
-    return "\n".join(parts)
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _texts(kind: type[msgspec.Struct]) -> dict[str, str]:
