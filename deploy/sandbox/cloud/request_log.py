@@ -1,0 +1,83 @@
+"""What an account asked of its REST API: the answer of `GET /requests`, and the exact rate limit."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter
+from typing import Any, Literal
+
+RefusalKind = Literal["signature", "token", "rate"]
+
+_WINDOW_MS = 1000
+_KEEP_MS = 5000
+
+
+class RateWindow:
+    """Counts requests in every window of one second.
+
+    A request counts at the time that it was signed for, which lies within a few milliseconds of its sending: on a
+    machine where brokers, bridge and clouds share two cores, arrivals bunch up through no fault of the client's.
+    """
+
+    def __init__(self) -> None:
+        self._times_ms: list[int] = []
+        self.highest = 0
+
+    def count(self, at_ms: int) -> int:
+        """Requests in the second that ends with `at_ms`."""
+        first = bisect_right(self._times_ms, at_ms - _WINDOW_MS)
+        return bisect_right(self._times_ms, at_ms) - first
+
+    def add(self, at_ms: int) -> None:
+        """Count a request."""
+        insort(self._times_ms, at_ms)
+        self.highest = max(self.highest, self.count(at_ms))
+        if self._times_ms[0] < self._times_ms[-1] - 2 * _KEEP_MS:
+            del self._times_ms[: bisect_left(self._times_ms, self._times_ms[-1] - _KEEP_MS)]
+
+
+class RequestLog:
+    """One account's requests. Faults that a knob injected are not refusals and are not counted as such."""
+
+    def __init__(self, rate_per_s: int) -> None:
+        self._rate_per_s = rate_per_s
+        self._per_api: Counter[str] = Counter()
+        self._refused: Counter[RefusalKind] = Counter()
+        self._asked = RateWindow()
+        self._served = RateWindow()
+        self._logins = 0
+        self._logins_at_once = 0
+
+    def count(self, api: str) -> None:
+        """A request for `api` arrived."""
+        self._per_api[api] += 1
+
+    def refuse(self, kind: RefusalKind) -> None:
+        """A request was refused."""
+        self._refused[kind] += 1
+
+    def admit(self, signed_at_ms: int) -> bool:
+        """Whether a signed request is within the rate; refused ones do not use it up."""
+        self._asked.add(signed_at_ms)
+        if self._served.count(signed_at_ms) >= self._rate_per_s:
+            return False
+        self._served.add(signed_at_ms)
+        return True
+
+    def login_begins(self) -> None:
+        """A token is being issued."""
+        self._logins += 1
+        self._logins_at_once = max(self._logins_at_once, self._logins)
+
+    def login_ends(self) -> None:
+        """The token was issued, or not."""
+        self._logins -= 1
+
+    def report(self) -> dict[str, Any]:
+        """Return the answer of `GET /requests`."""
+        return {
+            "per_api": dict(self._per_api),
+            "max_per_s": self._asked.highest,
+            "refused": {kind: self._refused[kind] for kind in ("signature", "token", "rate")},
+            "logins_at_once": self._logins_at_once,
+        }

@@ -1,0 +1,236 @@
+"""Carries one upgrade out, step by step: changes the fleet, what REST shows of it, and has the gateway push.
+
+Here stands the guard against what nobody could know (RULES.md, its last section): an ending that leaves no trace of
+its own waits until somebody could know of the upgrade, and a success that was never claimed is never reset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Protocol
+
+from deploy.sandbox.cloud import messages
+from deploy.sandbox.cloud.fleet import Channel, Device, Shown, next_version
+from deploy.sandbox.cloud.gateway import PushTally
+from deploy.sandbox.cloud.life import (
+    Action,
+    AwaitKnown,
+    Connect,
+    End,
+    Ending,
+    Enter,
+    Forget,
+    Offer,
+    PushProgress,
+    PushStatus,
+    Remove,
+    Show,
+    Step,
+    Unlist,
+    plan_upgrade,
+)
+from deploy.sandbox.cloud.messages import Message
+from deploy.sandbox.cloud.timeline import Timeline
+from schemas.vocabulary import PHASES, Status
+
+_KNOWN_FOR_S = 4.0
+"""Known this long before its traceless end: a reader that was told asks 3.5 s later."""
+_ASK_AGAIN_S = 1.0
+_NOBODY_KNOWS_S = 60.0
+"""Nobody was told and nobody asked for this long: it ends as if it had never been."""
+_SECOND_CHANNEL_SHARE = 0.5
+_SAME_TARGET_SHARE = 0.5
+
+
+class Pushes(Protocol):
+    """The gateway, as an upgrade needs it."""
+
+    @property
+    def vendor_time_ms(self) -> int:
+        """The vendor's clock."""
+        ...
+
+    @property
+    def loses_messages(self) -> bool:
+        """Whether messages may expire before anybody reads them."""
+        ...
+
+    def push(
+        self,
+        device: Device,
+        messages: Iterable[Message],
+        *,
+        fate: str,
+        tally: PushTally,
+        on_sent: Callable[[], None] | None = None,
+    ) -> None:
+        """Push messages of a device."""
+        ...
+
+
+class Upgrade:
+    """One upgrade of one device's channel. `on_end` gets the true status; `on_settled`: nothing changes any more."""
+
+    def __init__(
+        self,
+        device: Device,
+        ending: Ending,
+        *,
+        seed: str,
+        timeline: Timeline,
+        gateway: Pushes,
+        tally: PushTally,
+        speed: float,
+        on_end: Callable[[Status], None],
+        on_settled: Callable[[], None],
+    ) -> None:
+        rng = Random(f"{seed}/{device.device_id}")
+        self._device = device
+        self._channel = _choose_channel(device, rng)
+        self._target = _choose_target(self._channel, rng)
+        self._loud = ending != "silent"
+        self._stuck = ending == "stuck"
+        self._timeline = timeline
+        self._gateway = gateway
+        self._tally = tally
+        self._speed = speed
+        self._on_end = on_end
+        self._on_settled = on_settled
+        self._steps = plan_upgrade(ending, rng)
+        self._next = 0
+        self._offset_s = 0.0
+        self._pushed = 0
+        self._claim_sent = False
+        self._known_at_s: float | None = None
+        self._awaited_s = 0.0
+        self._fate = f"{seed}/{device.device_id}/{self._channel.attempts}"
+        self._before = (self._channel.status, self._channel.outcome, self._channel.reason)
+
+    def start(self) -> None:
+        """Begin now."""
+        self._offset_s = self._timeline.now_s()
+        self._device.told = False
+        self._channel.attempts += 1
+        self._channel.shown_before = self._channel.shown
+        self._run_due()
+
+    def _due_s(self, step: Step) -> float:
+        return self._offset_s + step.at_s / self._speed
+
+    def _run_due(self) -> None:
+        while self._next < len(self._steps):
+            step = self._steps[self._next]
+            if self._due_s(step) > self._timeline.now_s():
+                self._timeline.at(self._due_s(step), self._run_due)
+                return
+            if isinstance(step.action, AwaitKnown) and not self._known_long_enough():
+                self._offset_s += _ASK_AGAIN_S
+                self._awaited_s += _ASK_AGAIN_S
+                continue
+            self._next += 1
+            self._do(step.action)
+        self._device.busy = self._stuck
+        self._on_settled()
+
+    def _known_long_enough(self) -> bool:
+        now_s = self._timeline.now_s()
+        if self._device.told and self._known_at_s is None:
+            self._known_at_s = now_s
+        if self._known_at_s is None:
+            return self._awaited_s >= _NOBODY_KNOWS_S
+        return now_s - self._known_at_s >= _KNOWN_FOR_S
+
+    def _do(self, action: Action) -> None:
+        channel, device = self._channel, self._device
+        match action:
+            case Offer():
+                channel.target_version = self._target
+                channel.shown = self._shown(Show(upgrade_status=1))
+                if PHASES[channel.status] == "rest":
+                    channel.status = "available"
+            case Enter(status):
+                channel.status, channel.outcome, channel.reason = status, None, None
+            case Show():
+                if device.online or not action.progress:
+                    channel.shown = self._shown(action)
+            case PushStatus(value, claims):
+                self._push_status(value, claims=claims)
+            case PushProgress(percent, core) if device.online:
+                self._push_progress(percent, core=core)
+            case Connect(online) if self._loud:
+                device.online = online
+                at_ms = self._gateway.vendor_time_ms
+                self._push(messages.connection(device, online=online, at_ms=at_ms))
+            case End():
+                self._end(action)
+            case Remove():
+                device.removed = True
+                device.online = False
+                self._push([messages.removed(device, self._gateway.vendor_time_ms)])
+            case Unlist():
+                device.listed = False
+            case Forget() if self._may_forget():
+                channel.shown = Shown(upgrade_status=0, current_version=channel.current_version)
+            case _:
+                pass
+
+    def _shown(self, show: Show) -> Shown:
+        before = self._channel.shown_before.current_version
+        return Shown(
+            upgrade_status=show.upgrade_status,
+            current_version=self._target if show.updated else before,
+            target_version=self._target if show.offering else "",
+            progress=show.progress,
+        )
+
+    def _end(self, end: End) -> None:
+        channel = self._channel
+        if end.updated:
+            channel.current_version = self._target
+        if end.reason in ("withdrawn", "device_removed") and not self._device.told:
+            channel.status, channel.outcome, channel.reason = self._before
+        else:
+            channel.status, channel.outcome, channel.reason = end.status, end.outcome, end.reason
+        self._on_end(channel.status)
+
+    def _may_forget(self) -> bool:
+        return self._claim_sent and self._device.told and not self._gateway.loses_messages
+
+    def _push_status(self, value: int, *, claims: bool) -> None:
+        def sent() -> None:
+            if claims:
+                self._claim_sent = True
+            else:
+                self._device.told = True
+
+        at_ms = self._gateway.vendor_time_ms
+        message = messages.upgrade_status(self._device, self._channel.number, value, at_ms)
+        self._push([message], sent)
+
+    def _push_progress(self, percent: int, *, core: bool) -> None:
+        device, number, at_ms = self._device, self._channel.number, self._gateway.vendor_time_ms
+        self._push([messages.upgrade_progress(device, number, percent, at_ms)])
+        if core:
+            self._push([messages.core_upgrade_progress(device, number, percent, at_ms)])
+
+    def _push(self, pushed: Iterable[Message], on_sent: Callable[[], None] | None = None) -> None:
+        if self._loud:
+            fate = f"{self._fate}/{self._pushed}"
+            self._pushed += 1
+            self._gateway.push(self._device, pushed, fate=fate, tally=self._tally, on_sent=on_sent)
+
+
+def _choose_channel(device: Device, rng: Random) -> Channel:
+    if len(device.channels) > 1 and rng.random() < _SECOND_CHANNEL_SHARE:
+        return device.channels[1]
+    return device.channels[0]
+
+
+def _choose_target(channel: Channel, rng: Random) -> str:
+    """The version to upgrade to: a failed one is sometimes tried again, an offered one is never older."""
+    if channel.target_version and channel.target_version != channel.current_version:
+        if channel.outcome is not None and rng.random() < _SAME_TARGET_SHARE:
+            return channel.target_version
+        return next_version(channel.target_version, 1)
+    return next_version(channel.current_version, rng.choice((1, 1, 2)))
