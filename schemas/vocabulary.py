@@ -41,14 +41,10 @@ PHASES: Final[dict[Status, Phase]] = {
 
 STATUSES: Final[tuple[Status, ...]] = get_args(Status)
 
-Cloud = Annotated[
-    str, Meta(examples=["tuya-cloud", "illume", "hedwig", "oceanconnect", "enos"])
-]
+Cloud = Annotated[str, Meta(examples=["tuya-cloud", "illume", "hedwig", "oceanconnect", "enos"])]
 ObservationKind = Annotated[
     str,
-    Meta(
-        examples=["status", "progress", "versions", "lifecycle", "hint", "gap", "answer"]
-    ),
+    Meta(examples=["status", "progress", "versions", "lifecycle", "hint", "gap", "answer"]),
 ]
 Lifecycle = Annotated[str, Meta(examples=["online", "offline", "renamed", "removed"])]
 Origin = Annotated[str, Meta(examples=["push", "lookup", "sweep", "bridge"])]
@@ -68,9 +64,7 @@ LookupCause = Annotated[
         ]
     ),
 ]
-PackageState = Annotated[
-    str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing"])
-]
+PackageState = Annotated[str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing"])]
 ReasonCode = Annotated[
     str,
     Meta(

@@ -165,7 +165,12 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
 
     target = attempt.target_version or observation.target_version
     from_version, current = attempt.from_version, observation.current_version
-    if is_answer and current is not None and current != target and (target is not None or from_version is None):
+    if (
+        is_answer
+        and current is not None
+        and current != target
+        and (target is not None or from_version is None)
+    ):
         from_version = current
 
     channel.update_attempt(
@@ -188,7 +193,9 @@ def _raise(
 ) -> None:
     """R4: a status only rises; a value that covers download and installation alike never moves between them."""
     shown = channel.shown
-    is_same = status == shown.status or (observation.undivided and shown.status in ("downloading", "installing"))
+    is_same = status == shown.status or (
+        observation.undivided and shown.status in ("downloading", "installing")
+    )
     if not is_same and _RANK.get(status, 0) > _RANK.get(shown.status, 0):
         channel.move(status, at_ms, confirmed=confirmed)
     elif is_same and confirmed and not shown.confirmed:

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from bridge.fold.bookkeeping import Bookkeeping, decode_bookkeeping, encode_bookkeeping
+from bridge.fold.bookkeeping import Bookkeeping, ChannelBook, decode_bookkeeping, encode_bookkeeping
 from bridge.fold.turn import Device, TypedEvent
-from schemas import Observation, UpgradeState
+from schemas import Channel, Observation, UpgradeState
 from schemas.upgrade_event import SCHEMA_ID
 
 _encoder = msgspec.json.Encoder()
@@ -60,7 +60,10 @@ def unpack(packed: bytes) -> Device:
     body = memoryview(packed)
     start = _LENGTH.size + length
     book = decode_bookkeeping(packed[_LENGTH.size : start] if length else None)
-    return Device(_state_decoder.decode(body[start:]), book)
+    state = _state_decoder.decode(body[start:])
+    if len(book.channels) != len(state.channels):
+        book.channels = tuple(_without_bookkeeping(channel) for channel in state.channels)
+    return Device(state, book)
 
 
 def read_resume(headers: Headers) -> Resume:
@@ -100,6 +103,19 @@ def encode_event(typed: TypedEvent) -> tuple[bytes, Headers]:
 def encode_record(record: Struct) -> bytes:
     """Return the JSON value of any other record."""
     return _encoder.encode(record)
+
+
+def _without_bookkeeping(channel: Channel) -> ChannelBook:
+    """What the public state alone tells: enough for a claim and a stall to meet their deadlines."""
+    attempt = channel.attempt
+    is_open = attempt is not None and attempt.finished_at_ms is None
+    return ChannelBook(
+        channel=channel.channel,
+        settled_at_ms=None if attempt is None else attempt.finished_at_ms,
+        claimed_at_ms=None if attempt is None else attempt.verifying_at_ms,
+        claim_observed_at_ms=channel.changed_at_ms if channel.status == "verifying" else None,
+        moved_at_ms=channel.changed_at_ms if is_open else None,
+    )
 
 
 def _rfc3339(at_ms: int) -> bytes:

@@ -105,7 +105,9 @@ def end_replaced(channel: ChannelTurn, at_ms: int) -> None:
 
 def corrects(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
     """R7: version proof turns a published failure into the success that it was. Return whether it did."""
-    if channel.shown.status not in ("failed", "timed_out", "cancelled") or not version_proof(channel, observation):
+    if channel.shown.status not in ("failed", "timed_out", "cancelled") or not version_proof(
+        channel, observation
+    ):
         return False
 
     channel.settle("succeeded", asked_at_ms, confirmed=True, correction=True)
@@ -148,9 +150,7 @@ def on_unannounced(
         channel.not_seen()
 
 
-def _settle_claim(
-    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
-) -> None:
+def _settle_claim(channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int) -> None:
     """A definite answer settles a claim; one contrary to a young claim may be the cloud's lag, so ask again soon."""
     turn, claimed_at_ms = channel.turn, channel.book.claimed_at_ms or 0
     is_contrary = status != channel.shown.claimed
@@ -176,9 +176,7 @@ def _contradicted_success(channel: ChannelTurn, observation: Observation, asked_
         channel.settle("failed", asked_at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
 
 
-def _open_and_close(
-    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
-) -> None:
+def _open_and_close(channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int) -> None:
     before = None if channel.published is None else channel.published.current_version
     current = observation.current_version
     is_success = status == "succeeded"
@@ -212,8 +210,4 @@ def _repeats_outcome(
 ) -> bool:
     """A cloud that first offered the next version and then tells the last outcome again tells nothing new."""
     before = None if channel.published is None else channel.published.current_version
-    return (
-        status == channel.shown.outcome
-        and not is_other
-        and observation.current_version in (None, before)
-    )
+    return status == channel.shown.outcome and not is_other and observation.current_version in (None, before)

@@ -86,9 +86,7 @@ class Fold(ConsumerRebalanceListener):
             policy=policy,
             counts=self._counts,
         )
-        self._rates = {
-            account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()
-        }
+        self._rates = {account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()}
         self._assignor = _own_assignor()
         self._stores: dict[int, Store] = {}
         self._released_at: dict[int, float] = {}
@@ -123,8 +121,7 @@ class Fold(ConsumerRebalanceListener):
     async def _run_consumer(self, stop: asyncio.Event) -> None:
         settings = self._ownership.settings
         consumer = AIOKafkaConsumer(
-            **consumer_arguments(settings, group="fold")
-            | {"partition_assignment_strategy": [self._assignor]}
+            **consumer_arguments(settings, group="fold") | {"partition_assignment_strategy": [self._assignor]}
         )
         failure: KafkaError | None = None
         try:
@@ -183,9 +180,7 @@ class Fold(ConsumerRebalanceListener):
         for place in assigned:
             owned = _Owned()
             self._owned[place.partition] = owned
-            owned.task = tasks.create_task(
-                self._own(consumer, place, owned), name=f"fold-{place.partition}"
-            )
+            owned.task = tasks.create_task(self._own(consumer, place, owned), name=f"fold-{place.partition}")
 
     async def _own(self, consumer: AIOKafkaConsumer, place: TopicPartition, owned: _Owned) -> None:
         """Take the partition over and work it, again and again until it is revoked."""
@@ -211,7 +206,9 @@ class Fold(ConsumerRebalanceListener):
                 # The partition was revoked between the take-over and the seek; its revocation ends this task.
                 return
             except (KafkaError, OffsetGap) as error:
-                log.warning("fold worker ended, taking over again", partition=place.partition, error=repr(error))
+                log.warning(
+                    "fold worker ended, taking over again", partition=place.partition, error=repr(error)
+                )
             finally:
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():

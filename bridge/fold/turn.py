@@ -110,7 +110,9 @@ class Turn:
         if work is None:
             shown = next((channel for channel in self.state.channels if channel.channel == name), None)
             book = next((book for book in self.book.channels if book.channel == name), None)
-            work = ChannelTurn(self, name, shown, replace(book) if book is not None else ChannelBook(channel=name))
+            work = ChannelTurn(
+                self, name, shown, replace(book) if book is not None else ChannelBook(channel=name)
+            )
             self.channels[name] = work
 
         return work
@@ -340,7 +342,12 @@ class ChannelTurn:
             opened = after.attempt is not None
             self._publish("ota.upgrade.status_changed" if opened else "ota.upgrade.baseline", before)
         else:
-            if before.stalled and not after.stalled and self.open_attempt is not None and _same_attempt(before, after):
+            if (
+                before.stalled
+                and not after.stalled
+                and self.open_attempt is not None
+                and _same_attempt(before, after)
+            ):
                 self._publish("ota.upgrade.resumed", before)
             if _status_differs(before, after):
                 self._publish("ota.upgrade.status_changed", before)

@@ -18,7 +18,10 @@ def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
     A version that is first offered, or no longer, is learned with the rest status that says so.
     """
     channel.know()
-    if observation.current_version is not None and observation.current_version != channel.shown.current_version:
+    if (
+        observation.current_version is not None
+        and observation.current_version != channel.shown.current_version
+    ):
         channel.shown = replace(channel.shown, current_version=observation.current_version)
 
 

@@ -316,9 +316,7 @@ class Worker:
         for typed in batch.events:
             value, headers = encode_event(typed)
             key = typed.event.device_id.encode()
-            yield TransactionRecord(
-                topics.events, partition, key, value, typed.event.observed_at_ms, headers
-            )
+            yield TransactionRecord(topics.events, partition, key, value, typed.event.observed_at_ms, headers)
         for lookup in batch.lookups:
             yield self._keyed(topics.lookups, lookup.account, lookup, now_ms)
         for letter in batch.dead_letters:
