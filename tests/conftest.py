@@ -8,7 +8,9 @@ restart a broker carry the mark `restarts_brokers` and run after all others.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 from collections.abc import Coroutine, Iterator
 
 import pytest
@@ -16,10 +18,13 @@ import pytest
 from consumer.secret import Secret
 from consumer.settings import GatewayAccount, GatewaySettings
 from deploy.sandbox.brokers import Brokers, prepare_java
+from deploy.sandbox.brokers.parent import tie_to_parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last")
+    if "MAKELEVEL" in os.environ:
+        tie_to_parent(signal.SIGTERM)  # kill -9 of make ends the run, and with it the brokers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

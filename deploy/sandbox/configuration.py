@@ -1,0 +1,130 @@
+"""The bridge's configuration for this sandbox: what a user would write, with periods short enough to watch.
+
+Everything is expressed in the bridge's own settings structs, so a renamed key or a wrong type fails the type checker
+and not the first start. Secrets are files that the configuration names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bridge.clouds.settings import ApiSettings
+from bridge.config import HttpSettings
+from bridge.fold.policy import Policy
+from bridge.kafka.settings import KafkaSettings
+from consumer.settings import GatewaySettings
+from deploy.sandbox.brokers.certificates import write_private
+
+_POLICY = Policy(
+    # Open attempts and unconfirmed outcomes, and every device.
+    open_period_s=5.0,
+    refresh_period_s=20.0,
+    # Lookups that were refused or got lost.
+    lookup_expiry_s=10.0,
+    lookup_backoff_s=2.0,
+    lookup_backoff_max_s=10.0,
+    # Claims.
+    success_deadline_s=10.0,
+    failure_deadline_s=5.0,
+    claim_deadline_s=30.0,
+    claim_lookup_period_s=5.0,
+    # What is a minute or ten between two readings or two pushes.
+    twice_apart_s=5.0,
+    repeated_claim_s=5.0,
+    early_answer_s=5.0,
+    mismatch_apart_s=5.0,
+    # A simulated upgrade takes 10 to 30 s.
+    pending_stall_s=15.0,
+    downloading_stall_s=15.0,
+    installing_stall_s=15.0,
+    removal_apart_s=30.0,
+)
+
+
+class ConfiguredAccount(Struct, frozen=True, kw_only=True):
+    """One account of the sandbox, as the bridge has to know it."""
+
+    name: str
+    cloud: str
+    access_id: str
+    access_key: str
+    previous_access_key: str | None
+    subscription: str
+    rest_url: str
+    rate_per_s: float
+
+
+def write_configuration(
+    file: Path,
+    secrets_directory: Path,
+    *,
+    gateway_url: str,
+    bootstrap_servers: str,
+    ca_file: Path,
+    accounts: Sequence[ConfiguredAccount],
+) -> None:
+    """Write `file` and the secrets it names, in place of those of an earlier run.
+
+    Paths inside it are relative to its folder, which is how the bridge reads them.
+    """
+    shutil.rmtree(secrets_directory, ignore_errors=True)
+    secrets_directory.mkdir(mode=0o700, parents=True)
+    folder = file.parent.absolute()
+    ca = os.path.relpath(ca_file, folder)
+    tables: list[tuple[str, Mapping[str, object]]] = [
+        ("kafka", _set_values(KafkaSettings(bootstrap_servers=bootstrap_servers, session_timeout_s=6.0))),
+        # Any free port, so that several bridges run from this file; the log names it.
+        ("http", _set_values(HttpSettings(port=0))),
+        ("policy", _set_values(_POLICY)),
+    ]
+    for account in accounts:
+        keys = {"access_key": account.access_key, "previous_access_key": account.previous_access_key}
+        values: dict[str, object] = {"cloud": account.cloud, "access_id": account.access_id}
+        for kind, key in keys.items():
+            if key is not None:
+                secret = secrets_directory / f"{account.name}.{kind.replace('_', '-')}"
+                write_private(secret, f"{key}\n".encode())
+                values[f"{kind}_file"] = os.path.relpath(secret, folder)
+        table = f"accounts.{account.name}"
+        tables.append((table, values))
+        gateway = GatewaySettings(url=gateway_url, subscription=account.subscription, ca_file=ca)
+        tables.append((f"{table}.gateway", _set_values(gateway)))
+        tables.append((f"{table}.api", _set_values(_api(account, ca))))
+    text = "# A bridge for the sandbox that wrote this file; it goes away with it.\n"
+    for name, settings in tables:
+        lines = "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+        text += f"\n[{name}]\n{lines}"
+    file.write_text(text, encoding="utf-8")
+
+
+def _api(account: ConfiguredAccount, ca_file: str) -> ApiSettings:
+    return ApiSettings(
+        url=account.rest_url,
+        ca_file=ca_file,
+        rate_per_s=account.rate_per_s,
+        circuit_open_s=5.0,
+        discovery="api",
+        discovery_period_s=10.0,
+        sweep_period_s=5.0,
+    )
+
+
+def _set_values(settings: Struct) -> dict[str, object]:
+    """Return what differs from the defaults: the part that a user would write."""
+    return {
+        field.name: value
+        for field in msgspec.structs.fields(settings)
+        if (value := getattr(settings, field.name)) != field.default
+    }
+
+
+def _toml(value: object) -> str:
+    """Write one value; JSON's texts, numbers, booleans and lists are TOML's as well."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,194 @@
+"""Compares what the bridge published with what the simulated clouds know to be true.
+
+State equals truth means: per channel the same status, and the same running version where both know one; a device at
+rest may be missing. Events are whole when each device's revisions rise by one, without a hole or a repeat, and end at
+the state's. Pure functions, and one loop that waits for the first of them to be true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from deploy.sandbox.public_topics import PublicRecord, StateTable
+
+_AT_REST = frozenset({"idle", "available"})
+_PRECEDENCE = (
+    "installing",
+    "verifying",
+    "downloading",
+    "pending",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "unknown",
+    "available",
+    "succeeded",
+    "idle",
+)
+"""A device's status is that of its most interesting channel."""
+_COMPARE_PERIOD_S = 1.0
+
+Truth = Mapping[str, Any]
+State = Mapping[str, Any]
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing about one device that the state table shows otherwise than it is."""
+
+    device_id: str
+    what: str
+    truth: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.what}: truth {self.truth}, state {self.state}"
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """How many of the devices are shown as they are; `by_status` counts devices: (truth, state)."""
+
+    devices: int
+    equal: int
+    differences: tuple[Difference, ...]
+    by_status: dict[str, tuple[int, int]]
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether state equals truth for every device, and shows no device that does not exist."""
+        return not self.differences
+
+    def __str__(self) -> str:
+        return f"truth == state: {self.equal}/{self.devices}"
+
+
+def compare_truth_and_state(truths: Iterable[Truth], states: Mapping[str, State]) -> Comparison:
+    """Compare every device of the truth with the state table, and find states of devices that do not exist."""
+    differences: list[Difference] = []
+    counts: dict[str, Counter[str]] = {"truth": Counter(), "state": Counter()}
+    known = set()
+    equal = 0
+    for truth in truths:
+        device_id = truth["device_id"]
+        known.add(device_id)
+        state = states.get(device_id)
+        found = list(_differences(truth, state))
+        equal += not found
+        differences += found
+        counts["truth"][_device_status(truth)] += 1
+        counts["state"][state["status"] if state is not None else "(missing)"] += 1
+    for device_id in sorted(set(states) - known):
+        differences.append(
+            Difference(device_id=device_id, what="device", truth="unknown", state=states[device_id]["status"])
+        )
+    rows = [
+        status for status in (*_PRECEDENCE, "(missing)") if any(count[status] for count in counts.values())
+    ]
+    return Comparison(
+        devices=len(known),
+        equal=equal,
+        differences=tuple(differences),
+        by_status={status: (counts["truth"][status], counts["state"][status]) for status in rows},
+    )
+
+
+def find_broken_revisions(
+    events: Sequence[PublicRecord], states: Mapping[str, State] | None = None
+) -> list[str]:
+    """Return a sentence for every hole, repeat or stray in the devices' revisions; an empty list is the proof.
+
+    `events` are all events of the topic, each partition's in its order. With `states`, the last event of a device
+    has to carry its state's revision.
+    """
+    broken: list[str] = []
+    last: dict[str, int] = {}
+    partitions: dict[str, int] = {}
+    for event in events:
+        where = f"{event.key} at {event.partition}:{event.offset}"
+        if event.value is None:
+            broken.append(f"{where}: an event without a value")
+            continue
+        device_id, revision = event.value["device_id"], event.value["revision"]
+        if event.key != device_id or event.headers.get("ce_id") != f"{device_id}/{revision}":
+            broken.append(f"{where}: key, ce_id and value name different things")
+        if partitions.setdefault(device_id, event.partition) != event.partition:
+            broken.append(f"{where}: earlier events are in partition {partitions[device_id]}")
+        before = last.get(device_id)
+        if before is not None and revision != before + 1:
+            kind = "a repeat" if revision <= before else "a hole"
+            broken.append(f"{where}: revision {before} is followed by {revision}, {kind}")
+        last[device_id] = revision
+    for device_id, state in (states or {}).items():
+        if last.get(device_id) != state["revision"]:
+            broken.append(
+                f"{device_id}: the last event's revision is {last.get(device_id)}, the state's {state['revision']}"
+            )
+    return broken
+
+
+async def read_truth(control_url: str, account: str | None = None) -> list[dict[str, Any]]:
+    """Ask the sandbox for the truth about an account's devices, or all."""
+    parameters = {} if account is None else {"account": account}
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        answer = await client.get(f"{control_url}/truth", params=parameters)
+        answer.raise_for_status()
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+async def await_truth(
+    control_url: str, table: StateTable, *, within_s: float, account: str | None = None
+) -> Comparison:
+    """Compare again and again until state equals truth or the time is over; return the last comparison."""
+    deadline = time.monotonic() + within_s
+    while True:
+        await asyncio.to_thread(table.refresh)
+        truths = await read_truth(control_url, account)
+        mine = {
+            device_id: state
+            for device_id, state in table.states.items()
+            if account is None or state["account"] == account
+        }
+        comparison = compare_truth_and_state(truths, mine)
+        if not comparison.differences or time.monotonic() > deadline:
+            return comparison
+        await asyncio.sleep(_COMPARE_PERIOD_S)
+
+
+def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:
+    device_id = truth["device_id"]
+    channels = {channel["channel"]: channel for channel in truth["channels"]}
+    removed = bool(truth["removed"])
+    if state is None:
+        if not removed and any(channel["status"] not in _AT_REST for channel in channels.values()):
+            yield Difference(
+                device_id=device_id, what="device", truth=_device_status(truth), state="(missing)"
+            )
+        return
+    if removed != ("removed_at_ms" in state):
+        yield Difference(
+            device_id=device_id, what="removed", truth=str(removed), state=str("removed_at_ms" in state)
+        )
+    shown = {channel["channel"]: channel for channel in state["channels"]}
+    for name in sorted(channels.keys() | shown.keys()):
+        for field in ("status", "current_version"):
+            expected, found = channels.get(name, {}).get(field), shown.get(name, {}).get(field)
+            unknown = field == "current_version" and None in (expected, found)
+            if expected != found and not unknown:
+                yield Difference(
+                    device_id=device_id,
+                    what=f"channel {name} {field}",
+                    truth=expected or "(missing)",
+                    state=found or "(missing)",
+                )
+
+
+def _device_status(truth: Truth) -> str:
+    statuses = {channel["status"] for channel in truth["channels"]}
+    return next(status for status in _PRECEDENCE if status in statuses)

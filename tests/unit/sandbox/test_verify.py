@@ -1,0 +1,137 @@
+"""The verifier finds what it is there to find: every sentence of "state equals truth" has a case that breaks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy.sandbox.public_topics import PublicRecord
+from deploy.sandbox.verify import compare_truth_and_state, find_broken_revisions
+
+
+def truth(*channels: tuple[str, str, str | None], removed: bool = False) -> dict[str, Any]:
+    return {
+        "device_id": "d1",
+        "removed": removed,
+        "channels": [
+            {"channel": channel, "status": status, "current_version": version}
+            for channel, status, version in channels
+        ],
+    }
+
+
+def state(
+    *channels: tuple[str, str, str | None], removed_at_ms: int | None = None, revision: int = 7
+) -> dict[str, Any]:
+    shown = [
+        {"channel": channel, "status": status} | ({} if version is None else {"current_version": version})
+        for channel, status, version in channels
+    ]
+    about: dict[str, Any] = {
+        "device_id": "d1",
+        "status": channels[0][1],
+        "channels": shown,
+        "revision": revision,
+    }
+    return about if removed_at_ms is None else about | {"removed_at_ms": removed_at_ms}
+
+
+def event(revision: int, *, partition: int = 0, ce_id: str | None = None) -> PublicRecord:
+    return PublicRecord(
+        partition=partition,
+        offset=revision,
+        key="d1",
+        value={"device_id": "d1", "revision": revision},
+        headers={"ce_id": ce_id or f"d1/{revision}"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("true", "shown"),
+    [
+        (truth(("0", "succeeded", "2")), state(("0", "succeeded", "2"))),
+        (truth(("0", "failed", "1")), state(("0", "failed", None))),
+        (truth(("0", "failed", None)), state(("0", "failed", "1"))),
+        (truth(("0", "idle", "1"), ("9", "available", "1")), None),
+        (truth(("0", "cancelled", "1"), removed=True), state(("0", "cancelled", "1"), removed_at_ms=1)),
+        (truth(("0", "cancelled", "1"), removed=True), None),
+    ],
+    ids=[
+        "same",
+        "state without version",
+        "truth without version",
+        "at rest and missing",
+        "removed",
+        "buried",
+    ],
+)
+def test_what_agrees_is_equal(true: dict[str, Any], shown: dict[str, Any] | None) -> None:
+    comparison = compare_truth_and_state([true], {} if shown is None else {"d1": shown})
+
+    assert comparison.all_equal, comparison.differences
+    assert str(comparison) == "truth == state: 1/1"
+
+
+@pytest.mark.parametrize(
+    ("true", "shown"),
+    [
+        (truth(("0", "succeeded", "2")), state(("0", "verifying", "2"))),
+        (truth(("0", "succeeded", "2")), state(("0", "succeeded", "1"))),
+        (truth(("0", "failed", "1")), None),
+        (truth(("0", "failed", "1"), ("9", "idle", "1")), state(("0", "failed", "1"))),
+        (truth(("0", "failed", "1")), state(("0", "failed", "1"), ("9", "unknown", None))),
+        (truth(("0", "cancelled", "1"), removed=True), state(("0", "cancelled", "1"))),
+        (truth(("0", "cancelled", "1")), state(("0", "cancelled", "1"), removed_at_ms=1)),
+    ],
+    ids=[
+        "status",
+        "version",
+        "missing",
+        "lost channel",
+        "invented channel",
+        "not removed",
+        "wrongly removed",
+    ],
+)
+def test_what_differs_is_found(true: dict[str, Any], shown: dict[str, Any] | None) -> None:
+    comparison = compare_truth_and_state([true], {} if shown is None else {"d1": shown})
+
+    assert comparison.equal == 0
+    assert not comparison.all_equal
+
+
+def test_a_device_that_does_not_exist_is_found() -> None:
+    comparison = compare_truth_and_state([], {"d1": state(("0", "idle", "1"))})
+
+    assert [difference.device_id for difference in comparison.differences] == ["d1"]
+
+
+def test_devices_are_counted_by_the_status_of_their_most_interesting_channel() -> None:
+    true = truth(("0", "succeeded", "2"), ("9", "installing", "1"))
+
+    comparison = compare_truth_and_state([true], {"d1": state(("0", "succeeded", "2"))})
+
+    assert comparison.by_status == {"installing": (1, 0), "succeeded": (0, 1)}
+
+
+def test_revisions_that_rise_by_one_to_the_states_are_whole() -> None:
+    assert find_broken_revisions([event(5), event(6), event(7)], {"d1": state(("0", "idle", "1"))}) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        ([event(5), event(7)], "a hole"),
+        ([event(5), event(6), event(6), event(7)], "a repeat"),
+        ([event(5), event(6), event(5), event(6), event(7)], "a repeat"),
+        ([event(6), event(7, partition=1)], "partition 0"),
+        ([event(6), event(7, ce_id="d1/6")], "different things"),
+        ([event(5), event(6)], "the state's 7"),
+        ([], "the state's 7"),
+    ],
+)
+def test_every_break_in_the_revisions_is_found(events: list[PublicRecord], sentence: str) -> None:
+    broken = find_broken_revisions(events, {"d1": state(("0", "idle", "1"))})
+
+    assert any(sentence in line for line in broken), broken
