@@ -16,22 +16,22 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile | expand -t 16
 
-demo: setup need-java  ## Real brokers, a simulated cloud, the bridge: watch 200 devices upgrade (about 2 minutes)
+demo: need-java setup  ## Real brokers, a simulated cloud, the bridge: watch 200 devices upgrade (about 2 minutes)
 	$(BIN)/python -m deploy.sandbox.demo
 
-sandbox: setup need-java  ## Keep brokers and simulated clouds up, to start a bridge or write a consumer against
+sandbox: need-java setup  ## Keep brokers and simulated clouds up, to start a bridge or write a consumer against
 	$(BIN)/python -m deploy.sandbox
 
-test: lint need-java  ## Everything a change must pass
+test: need-java lint  ## Everything a change must pass
 	$(BIN)/python -m pytest
 
-bench: setup need-java  ## Measure, and write build/bench.json
+bench: need-java setup  ## Measure, and write build/bench.json
 	$(BIN)/python -m tests.benchmarks
 
-chaos: setup need-java  ## Kill the bridge again and again; nothing may be lost or told twice
+chaos: need-java setup  ## Kill the bridge again and again; nothing may be lost or told twice
 	$(BIN)/python -m pytest -m chaos tests/chaos
 
-soak: setup need-java  ## Run for hours, watching memory
+soak: need-java setup  ## Run for hours, watching memory
 	$(BIN)/python -m pytest -m soak tests/chaos
 
 lint: setup  ## Style, types, and the direction of imports

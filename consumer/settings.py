@@ -19,23 +19,31 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str
     """Service URL, `pulsar+ssl://host:7285`; plain `pulsar://` is refused unless `tls_verify = false`."""
     subscription: str
+    """The subscription made for the bridge alone: one that another program uses would lose its messages."""
     topics: tuple[str, ...] = ("event",)
-    """Channels of the account: `event`, `event-test`, `notice`."""
+    """Channels of the account: `event`, `event-test`, `notice`; one with a slash is a full topic name."""
     ca_file: str | None = None
     """PEM file of the authority that signed the gateway's certificate; the system's own when absent."""
     tls_verify: bool = True
+    """false lets anyone on the way read and change the messages; said at every start."""
     sign_policy: Literal["require", "warn"] = "require"
+    """`warn` takes messages with a wrong signature and counts them: for the first look at a project only."""
     filter_protocols: tuple[int, ...] = (4, 1000)
     """Protocol numbers that are counted and dropped before any cryptography: data-point reports."""
     max_message_bytes: int = 1024 * 1024
+    """A larger message becomes a dead letter."""
     retention_s: float = 7200.0
     """How long the gateway keeps an unconsumed message."""
     retention_margin_s: float = 600.0
+    """A gap is assumed this much before `retention_s` has passed."""
     max_unconfirmed_messages: int = 20_000
     """Received and not yet confirmed by Kafka: the pump pauses above it."""
     max_unconfirmed_bytes: int = 32 * 1024 * 1024
+    """As `max_unconfirmed_messages`, in bytes."""
     silence_timeout_s: float = 900.0
     """Nothing received for this long: subscribe anew (a starved consumer looks connected)."""
+    client_log_file: str | None = None
+    """Errors of the Pulsar client library, for a support case; one file for the whole process, the first named."""
 
 
 class GatewayAccount(Struct, frozen=True, kw_only=True):

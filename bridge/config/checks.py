@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -121,7 +120,7 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
         report(f"{path}.topics", "does not name channels of the account", "Use ['event'] or ['event-test']")
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
-    if values.get("retention_margin_s", 0) >= values.get("retention_s", math.inf):
+    if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):
         report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
 
 

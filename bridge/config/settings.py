@@ -28,6 +28,7 @@ class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """The `[log]` table. Logs go to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     format: Literal["auto", "json", "human"] = "auto"
     """`auto`: for people on a terminal, one JSON object a line elsewhere."""
 

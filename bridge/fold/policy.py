@@ -25,11 +25,13 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     progress_fall_points: int = 20
     """R4: a pushed fall of progress of at least this many points is a retry by the cloud."""
     claim_lookups_s: tuple[float, ...] = (3.5, 7.0, 15.0, 30.0, 60.0)
-    """R5: lookups after a claim; then each `claim_lookup_period_s`."""
+    """R5: lookups after a claim; then one each `claim_lookup_period_s`."""
     claim_lookup_period_s: float = 60.0
+    """R5: lookups of a claim after the times of `claim_lookups_s`."""
     success_deadline_s: float = 600.0
+    """R5: an unconfirmed claim of success is adopted this long after the first ok answer that followed it."""
     failure_deadline_s: float = 60.0
-    """R5: an unconfirmed claim (failure, timeout) is adopted this long after the first ok answer that followed it."""
+    """R5: an unconfirmed claim of failure or timeout is adopted this long after the first ok answer that followed it."""
     claim_deadline_s: float = 1800.0
     """R5: a claim is adopted at the latest after this, also when the API never answered."""
     early_answer_s: float = 60.0
@@ -39,9 +41,11 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mismatch_apart_s: float = 600.0
     """R5: an answered success that its versions contradict fails when seen again this much later."""
     pending_stall_s: float = 86400.0
+    """R8: a pending upgrade that does not begin for this long is stalled."""
     downloading_stall_s: float = 1800.0
+    """R8: a download without real progress for this long is stalled."""
     installing_stall_s: float = 1800.0
-    """R8: no real progress for this long is a stall."""
+    """R8: an installation without real progress for this long is stalled."""
     vendor_timeout_margin_s: float = 120.0
     """R8: added to the vendor's own timeout, where it gave one."""
     local_deadline_s: float | None = None
@@ -49,18 +53,23 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     online_lookup_s: float = 2.5
     """R9: lookup after a device with an open attempt came online (often the reboot after flashing)."""
     hint_lookup_s: float = 3.5
+    """R9: lookup after a hint."""
     lookup_expiry_s: float = 600.0
     """R14: a lookup without its answer by then is asked again."""
     lookup_backoff_s: float = 30.0
+    """R14: pause after a lookup that was refused or got lost, doubled each time."""
     lookup_backoff_max_s: float = 3600.0
+    """R14: the longest such pause."""
     open_period_s: float = 3600.0
     """R18: lookups of open attempts, and of unconfirmed outcomes for `unconfirmed_for_s`."""
     unconfirmed_for_s: float = 86400.0
+    """R18: how long an unconfirmed outcome is looked up."""
     refresh_period_s: float = 86400.0
     """R18: every known device is asked about once in this time, or as the account's rate allows."""
     removal_apart_s: float = 86400.0
     """R10: two `not_found` this far apart are a removal."""
     tombstone_after_s: float = 86400.0
+    """R10: a removed device leaves the state table this long after its removal."""
     jitter_s: float = 1.0
     """Spread of lookups that many devices would ask for at the same moment."""
     progress_step: int = 10

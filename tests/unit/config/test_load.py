@@ -1,0 +1,334 @@
+"""What the configuration promises: every mistake at once, each by its path, and never a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.config import ConfigurationError, load, load_kafka
+from bridge.config.environment import variable_of
+from bridge.config.reference import ALIAS, SECTIONS, Setting, example, settings_of
+from consumer.secret import Secret
+from tests.unit.config.written import Written
+
+SETTINGS = [
+    (section.replace(ALIAS, "tuya-demo"), setting)
+    for section, kind in SECTIONS
+    for setting in settings_of(section, kind)
+]
+
+
+def own_path(setting: Setting) -> str:
+    return setting.path.replace(ALIAS, "tuya-demo")
+
+
+def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> None:
+    written.set("accounts.tuya-demo.previous_access_key_file", "key.txt")
+    written.set("events.exclude", ["ota.upgrade.progressed"])
+    written.set("policy.jitter_s", 0)
+
+    configuration = written.load()
+
+    gateway, api = configuration.gateways[0], configuration.apis[0]
+    assert (gateway.name, gateway.cloud, gateway.access_id) == ("tuya-demo", "tuya-cloud", "access-id")
+    assert gateway.access_key == gateway.previous_access_key == api.access_key == Secret("a-very-secret-key")
+    assert gateway.gateway.url == "pulsar+ssl://localhost:7285"
+    assert api.api.url == "https://localhost:8443"
+    assert configuration.kafka.bootstrap_servers == "localhost:9092"
+    assert configuration.policy.jitter_s == 0
+    assert configuration.policy.leaves_out("ota.upgrade.progressed")
+    assert configuration.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "setting", [setting for _, setting in SETTINGS if setting.default is None], ids=own_path
+)
+def test_missing_key_is_named_with_its_variable(written: Written, setting: Setting) -> None:
+    path = own_path(setting)
+    written.remove(path)
+
+    problems = written.problems()
+
+    assert list(problems) == [path]
+    assert problems[path].startswith("is missing")
+    assert variable_of(path.removesuffix("_file")) in problems[path]
+
+
+@pytest.mark.parametrize("setting", [setting for _, setting in SETTINGS], ids=own_path)
+def test_value_of_another_type_is_named(written: Written, setting: Setting) -> None:
+    path = own_path(setting)
+    written.set(path, [{}])
+
+    assert list(written.problems()) == [path]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [setting for _, setting in SETTINGS if setting.type in ("integer", "number")],
+    ids=own_path,
+)
+def test_negative_number_is_named(written: Written, setting: Setting) -> None:
+    path = own_path(setting)
+    written.set(path, -1)
+
+    assert list(written.problems()) == [path]
+
+
+@pytest.mark.parametrize("section", sorted({section for section, _ in SETTINGS}))
+def test_unknown_key_is_named_with_the_nearest_known_one(written: Written, section: str) -> None:
+    known = own_path(next(setting for where, setting in SETTINGS if where == section))
+    written.set(f"{known}x", 1)
+
+    problems = written.problems()
+
+    assert list(problems) == [f"{known}x"]
+    assert f"Perhaps {known.rpartition('.')[2]} was meant" in problems[f"{known}x"]
+
+
+def test_all_mistakes_are_told_at_once(written: Written) -> None:
+    written.set("kafka.partitions", "twelve")
+    written.set("kafka.security", "sasl_ssl")
+    written.set("accounts.tuya-demo.gateway.url", "pulsar://localhost:6650")
+    written.set("accounts.tuya-demo.gateway.sign_policy", "sometimes")
+    written.remove("accounts.tuya-demo.api.url")
+    written.set("kafak.prefix", "ota")
+
+    assert set(written.problems({"OTA_BRIDGE__HTTP__PORT": "many"})) == {
+        "kafka.partitions",
+        "kafka.username",
+        "kafka.password_file",
+        "accounts.tuya-demo.gateway.url",
+        "accounts.tuya-demo.gateway.sign_policy",
+        "accounts.tuya-demo.api.url",
+        "kafak",
+        "http.port",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("kafka.bootstrap_servers", "localhost"),
+        ("kafka.bootstrap_servers", ""),
+        ("kafka.prefix", "ota bridge"),
+        ("kafka.username", "bridge"),
+        ("kafka.ca_file", "key.txt"),
+        ("http.port", 70000),
+        ("log.level", "loud"),
+        ("events.include", ["ota.upgrade.finished"]),
+        ("events.progress_step", 101),
+        ("policy.claim_lookups_s", [7.0, 3.5]),
+        ("accounts.tuya-demo.cloud", "enos"),
+        ("accounts.tuya-demo.access_id", ""),
+        ("accounts.tuya-demo.access_key_file", "missing.txt"),
+        ("accounts.tuya-demo.gateway.url", "localhost:7285"),
+        ("accounts.tuya-demo.gateway.url", "pulsar://localhost:6650"),
+        ("accounts.tuya-demo.gateway.url", "pulsar+ssl://user:password@localhost:7285"),
+        ("accounts.tuya-demo.gateway.topics", []),
+        ("accounts.tuya-demo.gateway.topics", ["event topic"]),
+        ("accounts.tuya-demo.gateway.subscription", " "),
+        ("accounts.tuya-demo.gateway.retention_margin_s", 7200),
+        ("accounts.tuya-demo.api.url", "http://localhost:8080"),
+        ("accounts.tuya-demo.api.rate_per_s", 0),
+    ],
+)
+def test_value_that_cannot_work_is_named(written: Written, path: str, value: object) -> None:
+    written.set(path, value)
+
+    assert list(written.problems()) == [path]
+
+
+def test_discovery_from_a_file_needs_the_file(written: Written) -> None:
+    written.set("accounts.tuya-demo.api.discovery", "file")
+
+    assert list(written.problems()) == ["accounts.tuya-demo.api.discovery_file"]
+
+
+@pytest.mark.parametrize("key", ["access_key", "previous_access_key"])
+def test_secret_in_plain_text_is_refused_and_not_repeated(written: Written, key: str) -> None:
+    written.set(f"accounts.tuya-demo.{key}", "hunter2-hunter2")
+
+    problems = written.problems()
+
+    path = f"accounts.tuya-demo.{key}"
+    assert list(problems) == [path]
+    assert f"{key}_file" in problems[path]
+    assert variable_of(path) in problems[path]
+    assert "hunter2" not in str(problems)
+
+
+def test_empty_secret_file_is_named(written: Written) -> None:
+    (written.folder / "key.txt").write_text("\n")
+
+    assert list(written.problems()) == ["accounts.tuya-demo.access_key_file"]
+
+
+def test_environment_goes_over_the_file(written: Written) -> None:
+    configuration = written.load(
+        {
+            "OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "kafka-1:9092,kafka-2:9092",
+            "OTA_BRIDGE__KAFKA__PARTITIONS": "6",
+            "OTA_BRIDGE__HTTP__STATUS": "false",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY": "1234",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__GATEWAY__TOPICS": "event,event-test",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__GATEWAY__FILTER_PROTOCOLS": "[4]",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__API__RATE_PER_S": "2",
+            "OTA_BRIDGE__POLICY__CLAIM_LOOKUPS_S": "1,2.5",
+            "PATH": "/bin",
+        }
+    )
+
+    assert configuration.kafka.bootstrap_servers == "kafka-1:9092,kafka-2:9092"
+    assert configuration.kafka.partitions == 6
+    assert not configuration.http.status
+    assert configuration.gateways[0].access_key == Secret("1234")
+    assert configuration.gateways[0].gateway.topics == ("event", "event-test")
+    assert configuration.gateways[0].gateway.filter_protocols == (4,)
+    assert configuration.apis[0].api.rate_per_s == 2.0
+    assert configuration.policy.claim_lookups_s == (1.0, 2.5)
+
+
+def test_mistake_in_the_environment_names_path_and_variable(written: Written) -> None:
+    problems = written.problems(
+        {
+            "OTA_BRIDGE__KAFKA__PARTITIONS": "a-dozen",
+            "OTA_BRIDGE__KAFKA__PREFIXX": "ota",
+            "OTA_BRIDGE__NEW__KEY": "1",
+        }
+    )
+
+    assert set(problems) == {"kafka.partitions", "kafka.prefixx", "new"}
+    assert "OTA_BRIDGE__KAFKA__PARTITIONS" in problems["kafka.partitions"]
+    assert "OTA_BRIDGE__KAFKA__PREFIXX" in problems["kafka.prefixx"]
+
+
+def test_secret_may_come_from_a_file_that_the_environment_names(written: Written) -> None:
+    (written.folder / "other.txt").write_text("another-secret-key")
+
+    configuration = written.load({"OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY_FILE": "other.txt"})
+
+    assert configuration.apis[0].access_key == Secret("another-secret-key")
+
+
+def test_secret_twice_in_the_environment_is_a_mistake(written: Written) -> None:
+    problems = written.problems(
+        {
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY": "hunter2-hunter2",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY_FILE": "key.txt",
+        }
+    )
+
+    assert list(problems) == ["accounts.tuya-demo.access_key"]
+    assert "hunter2" not in str(problems)
+
+
+def test_paths_begin_at_the_files_folder(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    (written.folder / "ca.pem").touch()
+    written.set("accounts.tuya-demo.gateway.ca_file", "ca.pem")
+
+    assert written.load().gateways[0].gateway.ca_file == str(written.folder / "ca.pem")
+
+
+@pytest.mark.parametrize("alias", ["Demo", "tuya_demo", "a" * 41])
+def test_alias_is_checked(written: Written, alias: str) -> None:
+    written.tables["accounts"][alias] = written.tables["accounts"].pop("tuya-demo")
+
+    assert list(written.problems()) == [f"accounts.{alias}"]
+
+
+def test_account_without_gateway_and_api_is_a_mistake(written: Written) -> None:
+    written.remove("accounts.tuya-demo.gateway")
+    written.remove("accounts.tuya-demo.api")
+
+    assert list(written.problems()) == ["accounts.tuya-demo"]
+
+
+def test_no_account_is_a_mistake(written: Written) -> None:
+    written.remove("accounts")
+
+    assert list(written.problems()) == ["accounts"]
+
+
+def test_account_without_api_is_told_to_the_fold(written: Written) -> None:
+    written.remove("accounts.tuya-demo.api")
+
+    assert written.load().policy.accounts_without_api == ("tuya-demo",)
+
+
+def test_two_accounts_cannot_share_a_subscription(written: Written) -> None:
+    written.tables["accounts"]["second"] = written.tables["accounts"]["tuya-demo"]
+
+    problems = written.problems()
+
+    assert list(problems) == ["accounts.second.gateway.subscription"]
+    assert "accounts.tuya-demo" in problems["accounts.second.gateway.subscription"]
+
+
+def test_switched_off_protection_is_allowed_by_name_and_remembered(written: Written) -> None:
+    written.set("accounts.tuya-demo.gateway.tls_verify", value=False)
+    written.set("accounts.tuya-demo.gateway.url", "pulsar://localhost:6650")
+    written.set("accounts.tuya-demo.gateway.sign_policy", "warn")
+    written.set("accounts.tuya-demo.api.tls_verify", value=False)
+    written.set("http.host", "0.0.0.0")
+
+    assert [warning.partition(" ")[0] for warning in written.load().warnings] == [
+        "accounts.tuya-demo.gateway.tls_verify",
+        "accounts.tuya-demo.gateway.sign_policy",
+        "accounts.tuya-demo.api.tls_verify",
+        "http.host",
+    ]
+
+
+def test_configuration_never_shows_a_secret(written: Written) -> None:
+    written.set("kafka.security", "sasl_plaintext")
+    written.set("kafka.username", "bridge")
+
+    configuration = written.load({"OTA_BRIDGE__KAFKA__PASSWORD": "hunter2-hunter2"})
+
+    assert configuration.secrets() == {Secret("hunter2-hunter2"), Secret("a-very-secret-key")}
+    assert "hunter2" not in repr(configuration)
+    assert "a-very-secret" not in repr(configuration)
+
+
+@pytest.mark.parametrize("content", [None, b"kafka = ", b"\xff\xfe"])
+def test_unreadable_file_is_one_mistake(written: Written, content: bytes | None) -> None:
+    if content is not None:
+        written.file.write_bytes(content)
+
+    with pytest.raises(ConfigurationError) as caught:
+        load(written.file, {})
+
+    assert [problem.path for problem in caught.value.problems] == [str(written.file)]
+
+
+def test_kafka_alone_is_read_without_looking_at_the_rest(written: Written) -> None:
+    written.set("accounts.tuya-demo.cloud", "none")
+    with pytest.raises(ConfigurationError):
+        written.load()
+
+    assert load_kafka(written.file, {}).bootstrap_servers == "localhost:9092"
+
+
+def test_kafka_alone_needs_no_file(written: Written) -> None:
+    assert load_kafka(written.file, {"OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "kafka:9092"}).prefix == "ota"
+
+
+def test_example_is_a_configuration(written: Written) -> None:
+    written.file.write_text(example(), encoding="utf-8")
+    (written.folder / "access-key.txt").write_text("a-very-secret-key")
+
+    assert load(written.file, {}).account_names() == (ALIAS,)
+
+
+def test_example_shows_every_default_as_it_is(written: Written) -> None:
+    lines = []
+    for line in example().splitlines():
+        key, _, value = line.removeprefix("# ").partition(" =")
+        lines.append(f"{key} ={value}" if line.startswith("# ") and key.isidentifier() and value else line)
+    (written.folder / "access-key.txt").write_text("a-very-secret-key")
+    written.file.write_text(example(), encoding="utf-8")
+    plain = load(written.file, {})
+
+    written.file.write_text("\n".join(lines), encoding="utf-8")
+
+    assert load(written.file, {}) == plain
