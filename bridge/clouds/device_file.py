@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO
@@ -14,7 +14,7 @@ LINES_AT_ONCE: Final = 1000
 """A file of a million devices never holds up the event loop, nor is it ever in memory."""
 
 
-async def device_ids(path: str) -> AsyncIterator[Sequence[str]]:
+async def device_ids(path: str) -> AsyncGenerator[Sequence[str], None]:
     """Yield the ids in slices. Raises BadRequest where the file cannot be read: it may be there the next time."""
     try:
         file = await asyncio.to_thread(Path(path).open, encoding="utf-8")

@@ -73,6 +73,10 @@ class CloudError(Exception):
         self.asked_at_ms = asked_at_ms
         super().__init__(text)
 
+    def not_asked(self) -> CloudError:
+        """Return the error of a request that was not even sent, because of this one."""
+        return type(self)(f"not asked: {self.text}", api=self.api, code=self.code, trace_id=self.trace_id)
+
     def __str__(self) -> str:
         code = f" (code {self.code})" if self.code is not None else ""
         return f"{self.api}: {self.text}{code}"

@@ -6,7 +6,7 @@ request may be sent is not its business: it asks its `Pace` before each, so that
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -44,7 +44,6 @@ class Discovered(Struct, frozen=True, kw_only=True):
 
     device_id: str
     product_id: str | None = None
-    name: str | None = None
 
 
 class Cloud(Protocol):
@@ -58,11 +57,11 @@ class Cloud(Protocol):
         """Ask for everything the cloud knows of one device's firmware."""
         ...
 
-    def discover(self) -> AsyncIterator[Sequence[Discovered]]:
+    def discover(self) -> AsyncGenerator[Sequence[Discovered], None]:
         """List the account's devices, page by page; the next page is asked for only when it is wanted."""
         ...
 
-    def sweep(self) -> AsyncIterator[Sequence[Observation]]:
+    def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
         """Read what the cloud tells about many devices at once, page by page."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -92,7 +92,7 @@ class TuyaCloud:
         ]
         return Looked(api=call.api, asked_at_ms=reply.asked_at_ms, observations=tuple(observations))
 
-    async def discover(self) -> AsyncIterator[Sequence[Discovered]]:
+    async def discover(self) -> AsyncGenerator[Sequence[Discovered], None]:
         """List the devices by the deployment's device list, or from the file that stands in for it."""
         source = self._account.api.discovery
         if source == "file":
@@ -102,7 +102,7 @@ class TuyaCloud:
             async for page in self._device_pages():
                 yield page
 
-    async def sweep(self) -> AsyncIterator[Sequence[Observation]]:
+    async def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
         """Nothing is swept: what the gateway does not push, lookups ask for."""
         nothing: tuple[Sequence[Observation], ...] = ()
         for page in nothing:
@@ -178,7 +178,7 @@ class TuyaCloud:
             evidence=evidence("lookup", api, raw, EVIDENCE_FIELDS),
         )
 
-    async def _device_pages(self) -> AsyncIterator[Sequence[Discovered]]:
+    async def _device_pages(self) -> AsyncGenerator[Sequence[Discovered], None]:
         last_id = ""
         while True:
             query = {"page_size": str(DEVICES_PAGE)} | ({"last_id": last_id} if last_id else {})
@@ -229,5 +229,4 @@ def _device(entry: dict[str, Any]) -> Discovered | None:
     return Discovered(
         device_id=device_id,
         product_id=text(entry.get("productId")) or text(entry.get("product_id")),
-        name=text(entry.get("customName")) or text(entry.get("name")),
     )

@@ -1,0 +1,127 @@
+"""What an owner does for its account unasked: listing its devices, and sweeping; at the start, then periodically.
+
+Background gives way: to urgent lookups but for a quarter of the rate, and to a queue that is long already, because
+every device it finds will be looked up too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+
+from bridge.clouds.errors import AccountStopped, CloudError
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.shape import Cloud
+from bridge.reconcile.circuit import Circuit
+from bridge.reconcile.discovery import Discovery
+from bridge.reconcile.limits import NotOwner
+from bridge.reconcile.queue import LookupQueue
+from bridge.reconcile.records import record_of
+from consumer.sink import Sink
+
+log = structlog.get_logger(__name__)
+
+POLL_S: Final = 0.25
+"""How often background looks whether its turn has come."""
+
+SHARE: Final = 1 / 4
+"""Of the account's requests, which background gets even while urgent lookups wait."""
+
+BACKLOG_S: Final = 60.0
+"""It waits while the queue holds more than this many seconds' work."""
+
+RETRY_FIRST_S: Final = 60.0
+RETRY_MOST_S: Final = 3600.0
+"""After one that ended early; never longer than its period."""
+
+
+class Background:
+    """The periodic work of one account. `may_run` says whether this process may ask the cloud now."""
+
+    def __init__(
+        self,
+        account: ApiAccount,
+        cloud: Cloud,
+        circuit: Circuit,
+        queue: LookupQueue,
+        sink: Sink,
+        *,
+        may_run: Callable[[], bool],
+        now_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.discovery = Discovery(account, cloud, sink, now_ms=now_ms, give_way=self._give_way)
+        self._account = account
+        self._cloud = cloud
+        self._circuit = circuit
+        self._queue = queue
+        self._sink = sink
+        self._may_run = may_run
+        self._monotonic = monotonic
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        api = self._account.api
+        async with asyncio.TaskGroup() as tasks:
+            if api.discovery != "off":
+                tasks.create_task(self._repeat("discovery", self.discovery.read, api.discovery_period_s))
+            if self._cloud.has_sweep:
+                tasks.create_task(self._repeat("sweep", self._sweep, api.sweep_period_s))
+
+    async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], period_s: float) -> None:
+        """Do `work` at the start and every `period_s`, counted from its beginning; sooner after a failure."""
+        failures = 0
+        while True:
+            await self._admitted()
+            began = self._monotonic()
+            wait_s = period_s
+            try:
+                await work()
+                failures = 0
+            except NotOwner:
+                # Whoever owns the account now begins anew; so do we, should it come back.
+                wait_s = 0.0
+            except CloudError as error:
+                # The lookups may well be allowed what the listing is not; only a refusal for good concerns them.
+                if isinstance(error, AccountStopped):
+                    self._circuit.failed(self._circuit.admit(), error, "", self._monotonic())
+                wait_s = min(period_s, RETRY_MOST_S, RETRY_FIRST_S * 2.0**failures)
+                failures += 1
+                log.warning(
+                    "background_failed",
+                    account=self._account.name,
+                    work=name,
+                    api=error.api,
+                    error=error.error,
+                    code=error.code,
+                    text=error.text,
+                    trace_id=error.trace_id,
+                    again_in_s=wait_s,
+                )
+            await asyncio.sleep(max(POLL_S, began + wait_s - self._monotonic()))
+
+    async def _sweep(self) -> None:
+        async with aclosing(self._cloud.sweep()) as pages:
+            async for page in pages:
+                await self._sink.write([record_of(observation) for observation in page])
+                await self._give_way()
+
+    async def _admitted(self) -> None:
+        # Two clocks and the proof of membership change without an event.
+        while not self._may_run() or self._circuit.state(self._monotonic()) != "closed":  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
+
+    async def _give_way(self) -> None:
+        """Return when the next request of the background may be sent."""
+        rate_per_s = self._account.api.rate_per_s
+        turn_at = self._monotonic() + 1 / (rate_per_s * SHARE)
+        backlog = max(1.0, rate_per_s * BACKLOG_S)
+        while len(self._queue) > backlog or (  # noqa: ASYNC110
+            self._queue.has_urgent() and self._monotonic() < turn_at
+        ):
+            await asyncio.sleep(POLL_S)
+        await self._admitted()

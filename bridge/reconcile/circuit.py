@@ -1,0 +1,138 @@
+"""One account's circuit breaker: it keeps us from asking a cloud that refuses everything, and says why.
+
+* closed - lookups are served.
+* open - the cloud refused the account, or did not answer five lookups in a row: nothing is asked until `opens_again`.
+* half_open - one lookup is let through; it decides.
+* stopped - refused for good (credentials, configuration): nothing is asked until the program starts anew.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from bridge.clouds.errors import (
+    AccountRefused,
+    AccountStopped,
+    CloudError,
+    DeviceForbidden,
+    ErrorClass,
+    Mendable,
+    Unanswered,
+)
+
+CircuitState = Literal["closed", "open", "half_open", "stopped"]
+
+FAILURES_IN_A_ROW: Final = 5
+"""So many unanswered lookups in a row (each tried three times), or so many forbidden devices, concern the account."""
+
+UNANSWERED_FIRST_S: Final = 1.0
+UNANSWERED_MOST_S: Final = 60.0
+"""A cloud that does not answer is tried again after this, doubled each time."""
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """Why a circuit is not closed."""
+
+    error: ErrorClass
+    api: str
+    text: str
+    code: str | None = None
+    trace_id: str | None = None
+
+
+class Circuit:
+    """The breaker. All times are the caller's `now`, a monotonic clock in seconds."""
+
+    def __init__(self, refused_for_s: float) -> None:
+        self._refused_for_s = refused_for_s
+        self._state: CircuitState = "closed"
+        self._opens_again_at = 0.0
+        self._unanswered = 0
+        self._times_unanswered = 0
+        self._forbidden: set[str] = set()
+        self._opened_by_devices = False
+        self._epoch = 0
+        self.error: CloudError | None = None
+        """What opened the circuit; None while it is closed."""
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the circuit is not closed, as a record."""
+        error = self.error
+        if error is None:
+            return None
+        return Cause(
+            error=error.error, api=error.api, text=error.text, code=error.code, trace_id=error.trace_id
+        )
+
+    def state(self, now: float) -> CircuitState:
+        """Return the state, which an open circuit leaves by itself when its time has come."""
+        if self._state == "open" and now >= self._opens_again_at:
+            self._move("half_open")
+        return self._state
+
+    def opens_again_at(self) -> float | None:
+        """Return when an open circuit lets a lookup through; None where it is not open."""
+        return self._opens_again_at if self._state == "open" else None
+
+    def admit(self) -> int:
+        """Return the number to give back with the lookup's result: only results of the current state count."""
+        return self._epoch
+
+    def answered(self, epoch: int) -> None:
+        """The cloud answered, be it that it does not know the device."""
+        if epoch != self._epoch:
+            return
+
+        self._unanswered = self._times_unanswered = 0
+        self._forbidden = set()
+        if self._state == "half_open":
+            self.error = None
+            self._move("closed")
+
+    def failed(self, epoch: int, error: CloudError, device_id: str, now: float) -> None:
+        """The cloud refused, or did not answer."""
+        if isinstance(error, AccountStopped):
+            self._open("stopped", error, now, 0.0)
+        elif epoch != self._epoch:
+            return
+        elif isinstance(error, AccountRefused):
+            self._open("open", error, now, self._refused_for_s)
+        elif isinstance(error, DeviceForbidden):
+            self._device_forbidden(epoch, error, device_id, now)
+        elif isinstance(error, Unanswered | Mendable):
+            self._unanswered += 1
+            if self._state == "half_open" or self._unanswered >= FAILURES_IN_A_ROW:
+                wait_s = min(UNANSWERED_MOST_S, UNANSWERED_FIRST_S * 2.0**self._times_unanswered)
+                self._times_unanswered += 1
+                self._open("open", error, now, min(wait_s, self._refused_for_s))
+        else:
+            self.answered(epoch)
+
+    def _device_forbidden(self, epoch: int, error: DeviceForbidden, device_id: str, now: float) -> None:
+        """One forbidden device is nobody else's business; many in a row mean that the project lacks the right."""
+        if self._state == "half_open" and self._opened_by_devices:
+            self._open("open", error, now, self._refused_for_s, by_devices=True)
+            return
+
+        forbidden = self._forbidden | {device_id}
+        self.answered(epoch)
+        self._forbidden = forbidden
+        if len(forbidden) >= FAILURES_IN_A_ROW:
+            self._open("open", error, now, self._refused_for_s, by_devices=True)
+
+    def _open(
+        self, state: CircuitState, error: CloudError, now: float, for_s: float, *, by_devices: bool = False
+    ) -> None:
+        self.error = error
+        self._unanswered = 0
+        self._forbidden = set()
+        self._opened_by_devices = by_devices
+        self._opens_again_at = now + for_s
+        self._move(state)
+
+    def _move(self, state: CircuitState) -> None:
+        self._state = state
+        self._epoch += 1

@@ -1,0 +1,163 @@
+"""When an account's next request may be sent: an exact rate, evenly spread, with a pause where the cloud asks for one.
+
+The rate holds in every window of a second as the cloud counts it, not only as we send: a request's place is free again
+a second after its *answer*, so however long either took on its way, no second ever sees more than the rate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+from msgspec import Struct
+
+from bridge.clouds.errors import Throttled
+
+WINDOW_MARGIN_S: Final = 0.005
+"""The cloud's second may be a little longer than ours, and clocks have a resolution."""
+
+BURST_SHARE: Final = 0.1
+"""Lookups that were not started for a while may follow each other up to this share of a second's requests."""
+
+PAUSE_FIRST_S: Final = 1.0
+PAUSE_MOST_S: Final = 60.0
+"""Throttled: the account pauses this long, doubled for each pause in a row."""
+
+
+class NotOwner(Exception):
+    """We may not speak for the account now: it does not own it, or cannot prove that it still does."""
+
+
+class PaceStatistics(Struct, frozen=True, kw_only=True):
+    """A look at an account's pace."""
+
+    requests: int
+    in_flight: int
+    waiting: int
+    throttled: int
+    paused_for_s: float
+
+
+class RequestPace:
+    """One account's pace. `may_send` is asked directly before each request; `monotonic` is a clock in seconds.
+
+    A rate below one a second is one request per `1 / rate_per_s`; any other is rounded down to whole requests a second.
+    """
+
+    def __init__(
+        self,
+        rate_per_s: float,
+        *,
+        may_send: Callable[[], bool],
+        monotonic: Callable[[], float],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._most = max(1, int(rate_per_s))
+        self._window_s = (1.0 if rate_per_s >= 1 else 1 / rate_per_s) + WINDOW_MARGIN_S
+        burst = max(1.0, rate_per_s * BURST_SHARE)
+        self._starts = AsyncLimiter(burst, burst / rate_per_s)
+        self._may_send = may_send
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._in_order = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._in_flight = 0
+        self._free_again_at: deque[float] = deque()
+        self._paused_until = 0.0
+        self._pauses_in_a_row = 0
+        self._requests = 0
+        self._waiting = 0
+        self._throttled = 0
+
+    @property
+    def window_s(self) -> float:
+        """How long a request counts after its answer."""
+        return self._window_s
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for that long."""
+        self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+        self._changed.set()
+
+    async def start(self) -> None:
+        """Wait until a lookup's first request could be sent at once; lookups start evenly spread."""
+        await self._starts.acquire()
+        async with self._in_order:
+            await self._free_place()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold the right to send one request, first come, first served. Raises NotOwner where it may not be sent."""
+        self._waiting += 1
+        try:
+            async with self._in_order:
+                await self._free_place()
+                self._in_flight += 1
+        finally:
+            self._waiting -= 1
+
+        was_sent = False
+        try:
+            if not self._may_send():
+                raise NotOwner
+            was_sent = True
+            self._requests += 1
+            sent_at = self._monotonic()
+            yield
+            if sent_at >= self._paused_until:
+                self._pauses_in_a_row = 0
+        except Throttled:
+            self._throttle(sent_at)
+            raise
+        finally:
+            self._in_flight -= 1
+            if was_sent:
+                self._free_again_at.append(self._monotonic() + self._window_s)
+            self._changed.set()
+
+    def statistics(self) -> PaceStatistics:
+        """Return a look at the pace."""
+        return PaceStatistics(
+            requests=self._requests,
+            in_flight=self._in_flight,
+            waiting=self._waiting,
+            throttled=self._throttled,
+            paused_for_s=max(0.0, self._paused_until - self._monotonic()),
+        )
+
+    async def _free_place(self) -> None:
+        """Return when a place is free and no pause is on."""
+        while (wait_s := self._wait_s()) is None or wait_s > 0:
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _wait_s(self) -> float | None:
+        """Return for how long no request may be sent; None: until an answer comes."""
+        now = self._monotonic()
+        while self._free_again_at and self._free_again_at[0] <= now:
+            self._free_again_at.popleft()
+        pause_s = max(0.0, self._paused_until - now)
+        if self._in_flight + len(self._free_again_at) < self._most:
+            return pause_s
+        if not self._free_again_at:
+            return None
+        return max(pause_s, self._free_again_at[0] - now)
+
+    def _throttle(self, sent_at: float) -> None:
+        """Pause, longer each time in a row; requests that were under way when a pause began are part of its cause."""
+        self._throttled += 1
+        if sent_at < self._paused_until:
+            return
+
+        pause_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * 2.0**self._pauses_in_a_row)
+        self._pauses_in_a_row += 1
+        self.pause(pause_s * (0.75 + self._jitter() / 4))

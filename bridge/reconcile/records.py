@@ -1,0 +1,83 @@
+"""What reconcile writes: the end of a lookup, a device that was found, and any observation as a record for Kafka."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from bridge.clouds.errors import CloudError
+from bridge.clouds.evidence import evidence
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.shape import Discovered
+from consumer.sink import OutgoingRecord
+from schemas import Observation, ObservedEvidence
+
+_ERROR_FIELDS: Final = frozenset({"code", "msg", "tid"})
+
+_encoder = msgspec.json.Encoder()
+
+
+def record_of(observation: Observation) -> OutgoingRecord:
+    """Return an observation as it is produced."""
+    return OutgoingRecord(
+        topic="observations",
+        key=observation.device_id.encode(),
+        value=_encoder.encode(observation),
+        timestamp_ms=observation.observed_at_ms,
+    )
+
+
+def answer_ok(
+    account: ApiAccount, device_id: str, lookup_id: str, *, api: str, asked_at_ms: int, observed_at_ms: int
+) -> Observation:
+    """Return the end of a lookup that the cloud answered."""
+    return Observation(
+        device_id=device_id,
+        cloud=account.cloud,
+        account=account.name,
+        kind="answer",
+        lookup_id=lookup_id,
+        outcome="ok",
+        asked_at_ms=asked_at_ms,
+        observed_at_ms=observed_at_ms,
+        evidence=ObservedEvidence(origin="lookup", name=api),
+    )
+
+
+def answer_failed(
+    account: ApiAccount,
+    device_id: str,
+    lookup_id: str,
+    error: CloudError,
+    *,
+    asked_at_ms: int,
+    observed_at_ms: int,
+) -> Observation:
+    """Return the end of a lookup that has no answer. A device the cloud does not know is `not_found`."""
+    told = {"code": error.code, "msg": error.text, "tid": error.trace_id}
+    return Observation(
+        device_id=device_id,
+        cloud=account.cloud,
+        account=account.name,
+        kind="answer",
+        lookup_id=lookup_id,
+        outcome="not_found" if error.error == "not_found" else "unavailable",
+        error=error.error,
+        asked_at_ms=asked_at_ms,
+        observed_at_ms=observed_at_ms,
+        evidence=evidence("lookup", error.api, told, _ERROR_FIELDS),
+    )
+
+
+def device_found(account: ApiAccount, device: Discovered, *, observed_at_ms: int) -> Observation:
+    """Return the hint that a device exists: the fold asks for it."""
+    return Observation(
+        device_id=device.device_id,
+        cloud=account.cloud,
+        account=account.name,
+        product_id=device.product_id,
+        kind="hint",
+        observed_at_ms=observed_at_ms,
+        evidence=ObservedEvidence(origin="sweep", name="discovery"),
+    )
