@@ -71,7 +71,7 @@ class Device(Struct, kw_only=True):
     busy: bool = False
     """An upgrade runs, is stuck, or is about to: no campaign takes it."""
     told: bool = False
-    """Somebody could know of the running attempt: a status push was confirmed, or REST answered it."""
+    """Somebody could know of the running attempt: a status push was acknowledged, or REST answered it."""
 
     generation: Literal["legacy", "core", "both"]
     answer_shape: Literal["list", "object", "nested"]

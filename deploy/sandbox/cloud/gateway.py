@@ -16,6 +16,7 @@ from deploy.sandbox.cloud.faults import Dice, Die, FaultBoard
 from deploy.sandbox.cloud.fleet import Device, Fleet
 from deploy.sandbox.cloud.messages import Message, naming_another, without_device
 from deploy.sandbox.cloud.publisher import Publisher
+from deploy.sandbox.cloud.reader_progress import Position, ReaderProgress
 from deploy.sandbox.cloud.timeline import Timeline
 
 _DEFAULT_ECB_SHARE = 0.25
@@ -54,12 +55,14 @@ class Gateway:
         timeline: Timeline,
         faults: FaultBoard,
         publisher: Publisher,
+        reader: ReaderProgress,
     ) -> None:
         self._account = account
         self._fleet = fleet
         self._timeline = timeline
         self._faults = faults
         self._publisher = publisher
+        self._reader = reader
         self._key = Key(account.access_key)
         previous = account.previous_access_key
         self._previous_key = None if previous is None else Key(previous)
@@ -72,11 +75,6 @@ class Gateway:
         skew_s = self._faults.of(self._account.name).rest_clock_skew_s
         return int((self._timeline.now_s() + skew_s) * 1000)
 
-    @property
-    def loses_messages(self) -> bool:
-        """Whether messages may expire before anybody reads them."""
-        return self._faults.ttl_s is not None
-
     def push(
         self,
         device: Device,
@@ -84,18 +82,18 @@ class Gateway:
         *,
         fate: str,
         tally: PushTally,
-        on_sent: Callable[[], None] | None = None,
+        on_read: Callable[[], None] | None = None,
     ) -> None:
-        """Push messages of a device; `fate` seeds the dice of their faults. `on_sent`: a good copy was confirmed."""
+        """Push messages of a device; `fate` seeds the dice of their faults. `on_read`: a good copy was acknowledged."""
         for number, message in enumerate(messages):
-            self._push_one(device, message, Dice(f"{fate}/{number}"), tally, on_sent)
+            self._push_one(device, message, Dice(f"{fate}/{number}"), tally, on_read)
 
     def report(self, device: Device, message: Message, dice: Dice) -> bool:
         """Push a data-point report; push faults other than silence do not concern it. False when it was left out."""
         faults = self._faults.of(self._account.name)
         if faults.gateway_silent or self._publisher.waiting > _MOST_WAITING:
             return False
-        self._publisher.publish(self._seal(message, dice), device.device_id, lambda: None)
+        self._publisher.publish(self._seal(message, dice), device.device_id, lambda _: None)
         return True
 
     def _push_one(
@@ -104,7 +102,7 @@ class Gateway:
         message: Message,
         dice: Dice,
         tally: PushTally,
-        on_sent: Callable[[], None] | None,
+        on_read: Callable[[], None] | None,
     ) -> None:
         faults = self._faults.of(self._account.name)
         if dice.hits(Die.SILENCE, float(faults.gateway_silent)) or dice.hits(Die.DROP, faults.push_drop):
@@ -118,10 +116,10 @@ class Gateway:
             return
 
         def good(done: Callable[[], None]) -> None:
-            def confirmed() -> None:
+            def confirmed(position: Position) -> None:
                 tally.sent += 1
-                if on_sent is not None:
-                    on_sent()
+                if on_read is not None:
+                    self._reader.when_read(position, on_read)
                 done()
 
             self._publisher.publish(self._seal(message, dice), device.device_id, confirmed)
@@ -160,7 +158,7 @@ class Gateway:
             body_naming_two=naming_another(message, other).body,
         )
 
-        def confirmed() -> None:
+        def confirmed(_position: Position) -> None:
             tally.garbled[reason] += 1
             done()
 

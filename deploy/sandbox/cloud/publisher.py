@@ -16,6 +16,7 @@ import pulsar
 from msgspec import Struct
 
 from deploy.sandbox.cloud.envelope import Sealed
+from deploy.sandbox.cloud.reader_progress import Position
 
 _RETRY_S = 0.5
 _BATCH_DELAY_MS = 4
@@ -31,8 +32,8 @@ class Publisher(Protocol):
         """Messages handed over and not yet confirmed."""
         ...
 
-    def publish(self, sealed: Sealed, device_id: str, confirmed: Callable[[], None]) -> None:
-        """Send a message; call `confirmed` on the event loop once the broker has it."""
+    def publish(self, sealed: Sealed, device_id: str, confirmed: Callable[[Position], None]) -> None:
+        """Send a message; call `confirmed` on the event loop once the broker has it, with where it lies."""
         ...
 
 
@@ -49,7 +50,7 @@ class PulsarTarget(Struct, frozen=True, kw_only=True):
 class _Outgoing:
     __slots__ = ("confirmed", "device_id", "sealed")
 
-    def __init__(self, sealed: Sealed, device_id: str, confirmed: Callable[[], None]) -> None:
+    def __init__(self, sealed: Sealed, device_id: str, confirmed: Callable[[Position], None]) -> None:
         self.sealed = sealed
         self.device_id = device_id
         self.confirmed = confirmed
@@ -63,7 +64,7 @@ class PulsarPublisher:
         self._loop = asyncio.get_running_loop()
         self._client: pulsar.Client | None = None
         self._producer: pulsar.Producer | None = None
-        self._answers: deque[tuple[_Outgoing, bool]] = deque()
+        self._answers: deque[tuple[_Outgoing, Position | None]] = deque()
         self._crossing = False
         self._closed = False
         self._waiting = 0
@@ -84,7 +85,7 @@ class PulsarPublisher:
             closing = asyncio.get_running_loop().run_in_executor(None, self._client.shutdown)
             await asyncio.wait([closing], timeout=_CLOSE_S)
 
-    def publish(self, sealed: Sealed, device_id: str, confirmed: Callable[[], None]) -> None:
+    def publish(self, sealed: Sealed, device_id: str, confirmed: Callable[[Position], None]) -> None:
         """Send a message, now or when the broker is back; never blocks."""
         self._waiting += 1
         self._send(_Outgoing(sealed, device_id, confirmed))
@@ -108,9 +109,11 @@ class PulsarPublisher:
         if self._producer is None:
             raise NotOpen(f"publisher of {self._target.topic}: publish before open")
 
-        def answered(result: pulsar.Result, _message_id: pulsar.MessageId) -> None:
+        def answered(result: pulsar.Result, at: pulsar.MessageId) -> None:
             # On a thread of the library. Nothing may be raised here: it would end the process.
-            self._answers.append((message, result == pulsar.Result.Ok))
+            accepted = result == pulsar.Result.Ok
+            position = Position(at.partition(), at.ledger_id(), at.entry_id()) if accepted else None
+            self._answers.append((message, position))
             if not self._crossing and not self._closed:
                 self._crossing = True
                 self._loop.call_soon_threadsafe(self._take_answers)
@@ -125,12 +128,12 @@ class PulsarPublisher:
     def _take_answers(self) -> None:
         self._crossing = False
         while self._answers:
-            message, accepted = self._answers.popleft()
+            message, position = self._answers.popleft()
             if self._closed:
                 continue
-            if accepted:
+            if position is not None:
                 self._waiting -= 1
-                message.confirmed()
+                message.confirmed(position)
             else:
                 self._loop.call_later(_RETRY_S, self._send, message)
 

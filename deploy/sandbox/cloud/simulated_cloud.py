@@ -20,6 +20,7 @@ from deploy.sandbox.cloud.faults import FaultBoard
 from deploy.sandbox.cloud.fleet import Fleet
 from deploy.sandbox.cloud.gateway import Gateway
 from deploy.sandbox.cloud.publisher import PulsarPublisher, PulsarTarget
+from deploy.sandbox.cloud.reader_progress import SubscriptionProgress
 from deploy.sandbox.cloud.request_log import RequestLog
 from deploy.sandbox.cloud.server import AppServer
 from deploy.sandbox.cloud.tenant import Tenant
@@ -81,10 +82,9 @@ class SimulatedCloud:
     async def _start(self, stack: AsyncExitStack) -> None:
         timeline = Timeline()
         faults = FaultBoard(tuple(account.name for account in self.accounts))
-        tenants = [await self._admit(account, timeline, faults, stack) for account in self.accounts]
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        running = group.create_task(timeline.run())
-        stack.callback(running.cancel)
+        tenants = [await self._admit(account, timeline, faults, stack, group) for account in self.accounts]
+        stack.callback(group.create_task(timeline.run()).cancel)
 
         certificate = self._brokers.server_certificate
         rest = TuyaRest(tenants, faults=faults, now_s=timeline.now_s, seed=self._seed)
@@ -106,10 +106,16 @@ class SimulatedCloud:
         self.control_url = f"http://127.0.0.1:{control_server.port}"
 
     async def _admit(
-        self, account: SimulatedAccount, timeline: Timeline, faults: FaultBoard, stack: AsyncExitStack
+        self,
+        account: SimulatedAccount,
+        timeline: Timeline,
+        faults: FaultBoard,
+        stack: AsyncExitStack,
+        group: asyncio.TaskGroup,
     ) -> Tenant:
         pulsar = self._brokers.pulsar
-        await pulsar.create_account(account.access_id, account.access_key)
+        subscription = f"{account.access_id}-sub"
+        await pulsar.create_account(account.access_id, account.access_key, subscription=subscription)
         target = PulsarTarget(
             url=pulsar.url,
             username=pulsar.admin_username,
@@ -120,6 +126,16 @@ class SimulatedCloud:
         publisher = PulsarPublisher(target)
         stack.push_async_callback(publisher.close)
         await publisher.open()
+        reader = SubscriptionProgress(
+            admin_url=pulsar.admin_url,
+            auth=(pulsar.admin_username, pulsar.admin_password),
+            topic=target.topic,
+            subscription=subscription,
+            expires=lambda: faults.ttl_s is not None,
+        )
+        stack.callback(group.create_task(reader.run()).cancel)
         fleet = Fleet(account=account.name, cloud=account.cloud, seed=self._seed)
-        gateway = Gateway(account, fleet, timeline=timeline, faults=faults, publisher=publisher)
+        gateway = Gateway(
+            account, fleet, timeline=timeline, faults=faults, publisher=publisher, reader=reader
+        )
         return Tenant(account=account, fleet=fleet, gateway=gateway, requests=RequestLog(account.rate_per_s))

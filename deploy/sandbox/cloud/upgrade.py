@@ -1,7 +1,8 @@
 """Carries one upgrade out, step by step: changes the fleet, what REST shows of it, and has the gateway push.
 
-Here stands the guard against what nobody could know (RULES.md, its last section): an ending that leaves no trace of
-its own waits until somebody could know of the upgrade, and a success that was never claimed is never reset.
+Here stands the guard against what nobody could know: an ending that leaves no trace of its own (a cancel, a removal)
+waits until a subscriber acknowledged a push of the upgrade or REST answered that it runs, and a success is reset only
+when its claim was acknowledged.
 """
 
 from __future__ import annotations
@@ -51,11 +52,6 @@ class Pushes(Protocol):
         """The vendor's clock."""
         ...
 
-    @property
-    def loses_messages(self) -> bool:
-        """Whether messages may expire before anybody reads them."""
-        ...
-
     def push(
         self,
         device: Device,
@@ -63,7 +59,7 @@ class Pushes(Protocol):
         *,
         fate: str,
         tally: PushTally,
-        on_sent: Callable[[], None] | None = None,
+        on_read: Callable[[], None] | None = None,
     ) -> None:
         """Push messages of a device."""
         ...
@@ -101,7 +97,7 @@ class Upgrade:
         self._next = 0
         self._offset_s = 0.0
         self._pushed = 0
-        self._claim_sent = False
+        self._claim_read = False
         self._known_at_s: float | None = None
         self._awaited_s = 0.0
         self._fate = f"{seed}/{device.device_id}/{self._channel.attempts}"
@@ -170,8 +166,10 @@ class Upgrade:
                 self._push([messages.removed(device, self._gateway.vendor_time_ms)])
             case Unlist():
                 device.listed = False
-            case Forget() if self._may_forget():
+            case Forget() if self._claim_read:
                 channel.shown = Shown(upgrade_status=0, current_version=channel.current_version)
+            case Forget():
+                channel.shown = self._shown(Show(upgrade_status=3, updated=True))
             case _:
                 pass
 
@@ -194,19 +192,16 @@ class Upgrade:
             channel.status, channel.outcome, channel.reason = end.status, end.outcome, end.reason
         self._on_end(channel.status)
 
-    def _may_forget(self) -> bool:
-        return self._claim_sent and self._device.told and not self._gateway.loses_messages
-
     def _push_status(self, value: int, *, claims: bool) -> None:
-        def sent() -> None:
+        def read() -> None:
             if claims:
-                self._claim_sent = True
+                self._claim_read = True
             else:
                 self._device.told = True
 
         at_ms = self._gateway.vendor_time_ms
         message = messages.upgrade_status(self._device, self._channel.number, value, at_ms)
-        self._push([message], sent)
+        self._push([message], read)
 
     def _push_progress(self, percent: int, *, core: bool) -> None:
         device, number, at_ms = self._device, self._channel.number, self._gateway.vendor_time_ms
@@ -214,11 +209,11 @@ class Upgrade:
         if core:
             self._push([messages.core_upgrade_progress(device, number, percent, at_ms)])
 
-    def _push(self, pushed: Iterable[Message], on_sent: Callable[[], None] | None = None) -> None:
+    def _push(self, pushed: Iterable[Message], on_read: Callable[[], None] | None = None) -> None:
         if self._loud:
             fate = f"{self._fate}/{self._pushed}"
             self._pushed += 1
-            self._gateway.push(self._device, pushed, fate=fate, tally=self._tally, on_sent=on_sent)
+            self._gateway.push(self._device, pushed, fate=fate, tally=self._tally, on_read=on_read)
 
 
 def _choose_channel(device: Device, rng: Random) -> Channel:
