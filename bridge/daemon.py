@@ -151,6 +151,8 @@ class Daemon:
         except TimeoutError:
             log.error("stop_too_slow", deadline_s=self._stop_within_s, stages=self._unfinished())
             return ExitCode.UNEXPECTED
+        finally:
+            server.close()
         log.info("stopped", exit_code=int(self._exit_code))
         return self._exit_code
 

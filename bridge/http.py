@@ -127,6 +127,11 @@ class HttpServer:
         """Ask `run` to return."""
         self._server.should_exit = True
 
+    def close(self) -> None:
+        """Give the address back, whatever became of `run`."""
+        if self._bound is not None:
+            self._bound.close()
+
 
 def _bind(host: str, port: int) -> socket.socket:
     family, kind, protocol, _name, address = socket.getaddrinfo(
@@ -136,6 +141,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        # Only who listens owns the port: with SO_REUSEADDR two may have bound it.
+        bound.listen()
     except OSError:
         bound.close()
         raise

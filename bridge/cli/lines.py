@@ -29,9 +29,9 @@ def event_line(event: UpgradeEvent, event_type: str) -> Text:
     """Return `time device channel previous → status progress versions remarks` of one event."""
     line = Text()
     line.append(clock_time(event.observed_at_ms), "dim")
-    line.append(f"  {event.device_id}")
+    line.append(f"  {printable(event.device_id)}")
     if event.channel is not None:
-        line.append(f" /{event.channel}", "dim")
+        line.append(f" /{printable(event.channel)}", "dim")
     line.append("  ")
     if event_type == "ota.device.removed":
         line.append("removed", "magenta")
@@ -42,7 +42,7 @@ def event_line(event: UpgradeEvent, event_type: str) -> Text:
     line.append(event.status, COLOURS[event.status])
     if event.progress is not None and event.phase == "active":
         line.append(f" {event.progress} %", COLOURS[event.status])
-    line.append(_versions(event.attempt.from_version if event.attempt else None, event), "dim")
+    line.append(printable(_versions(event.attempt.from_version if event.attempt else None, event)), "dim")
     for remark, style in _remarks(event, event_type):
         line.append(f"  {remark}", style)
     return line
@@ -62,7 +62,7 @@ def _remarks(event: UpgradeEvent, event_type: str) -> list[tuple[str, str]]:
     if event.claimed is not None:
         remarks.append((f"claims {event.claimed}", COLOURS[event.claimed]))
     if event.reason is not None:
-        remarks.append((event.reason.code, "red"))
+        remarks.append((printable(event.reason.code), "red"))
     if event.needs_confirmation:
         remarks.append(("waits for confirmation", "yellow"))
     if event.correction:
@@ -78,12 +78,12 @@ def state_tables(state: UpgradeState) -> list[Table]:
     facts.add_column(style="dim")
     facts.add_column()
     online = "unknown" if state.online is None else "yes" if state.online else "no"
-    rows = [
+    rows: list[tuple[str, str | None]] = [
         ("device", state.device_id),
         ("account", f"{state.account} ({state.cloud})"),
         ("product", state.product_id),
         ("name", state.device.name if state.device else None),
-        ("status", Text(state.status, COLOURS[state.status])),
+        ("status", state.status),
         ("online", online),
         ("revision", str(state.revision)),
         ("updated", full_time(state.updated_at_ms)),
@@ -91,16 +91,16 @@ def state_tables(state: UpgradeState) -> list[Table]:
     ]
     for name, value in rows:
         if value is not None:
-            facts.add_row(name, value)
+            facts.add_row(name, Text(printable(value), COLOURS[state.status] if name == "status" else ""))
     channels = Table("channel", "status", "version", "attempt", "since", "", header_style="dim", box=None)
     for channel in state.channels:
         channels.add_row(
-            channel.channel,
+            Text(printable(channel.channel)),
             Text(channel.status, COLOURS[channel.status]),
-            channel.current_version or "?",
-            _attempt(channel),
-            full_time(channel.changed_at_ms),
-            _about(channel),
+            Text(printable(channel.current_version or "?")),
+            Text(printable(_attempt(channel))),
+            Text(full_time(channel.changed_at_ms)),
+            Text(printable(_about(channel))),
         )
     return [facts, channels]
 
@@ -125,6 +125,11 @@ def _about(channel: Channel) -> str:
         remarks.append("waits for confirmation")
     remarks.append("confirmed" if channel.confirmed else "unconfirmed")
     return ", ".join(remarks)
+
+
+def printable(text: str) -> str:
+    """Return a cloud's text without what a terminal would obey; names are typed by anybody."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def clock_time(at_ms: int) -> str:

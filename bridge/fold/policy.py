@@ -31,7 +31,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     success_deadline_s: float = 600.0
     """R5: an unconfirmed claim of success is adopted this long after the first ok answer that followed it."""
     failure_deadline_s: float = 60.0
-    """R5: an unconfirmed claim of failure or timeout is adopted this long after the first ok answer that followed it."""
+    """R5: as `success_deadline_s`, for a claim of failure or timeout."""
     claim_deadline_s: float = 1800.0
     """R5: a claim is adopted at the latest after this, also when the API never answered."""
     early_answer_s: float = 60.0

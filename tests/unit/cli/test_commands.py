@@ -1,0 +1,114 @@
+"""The command line: documented exit codes, sentences instead of tracebacks, and a quick start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import run_command
+from bridge.version import VERSION
+
+MAIN = "from bridge.cli import main; main()"
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["version"]) == 0
+    assert capsys.readouterr().out == f"{VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["state"], ["run", "--stage", "kitchen"], ["events", "--colour"]]
+)
+def test_wrong_command_line_ends_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_command(arguments)
+
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["check-config"], ["topics", "create"], ["events"], ["state", "x"]]
+)
+def test_mistakes_of_the_configuration_are_told_and_end_with_2(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ota-bridge.toml"
+    file.write_text("[kafka]\nbootstrap_server = 'localhost:9092'\npartitions = 'twelve'\n")
+
+    assert run_command([*arguments, "-c", str(file)]) == 2
+
+    told = capsys.readouterr().err
+    for path in ("kafka.bootstrap_servers", "kafka.bootstrap_server", "kafka.partitions"):
+        assert f"  {path}: " in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("arguments", [["topics", "create"], ["topics", "check"], ["events"], ["state", "x"]])
+def test_kafka_that_does_not_answer_ends_with_4_and_one_sentence(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    assert run_command([*arguments, "-c", "there-is-no-file.toml"]) == 4
+
+    told = capsys.readouterr().err
+    assert told.startswith("Kafka at 127.0.0.1:1 does not answer")
+    assert "kafka.bootstrap_servers" in told
+    assert told.count("\n") == 1
+
+
+def test_example_passes_its_own_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["config", "example"]) == 0
+    (tmp_path / "ota-bridge.toml").write_text(capsys.readouterr().out)
+    (tmp_path / "access-key.txt").write_text("a-very-secret-key")
+    monkeypatch.chdir(tmp_path)
+
+    assert run_command(["check-config"]) == 0
+
+    assert "my-project" in capsys.readouterr().out
+
+
+def test_stage_without_an_account_for_it_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text("a-very-secret-key")
+    file = tmp_path / "ota-bridge.toml"
+    file.write_text(
+        "kafka.bootstrap_servers = 'localhost:9092'\n[accounts.demo]\ncloud = 'tuya-cloud'\naccess_id = 'id'\n"
+        "access_key_file = 'key'\napi.url = 'https://localhost'\n"
+    )
+
+    assert run_command(["run", "-c", str(file), "--stage", "consumer"]) == 2
+
+    assert "gateway" in capsys.readouterr().err
+
+
+def test_simple_commands_load_nothing_heavy() -> None:
+    script = (
+        "import sys; from bridge.cli import run_command; run_command(['version']);"
+        "heavy = {'aiokafka', 'pulsar', 'httpx', 'rich.table', 'structlog', 'cryptography'} & set(sys.modules);"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "config", "example"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stdout is not None
+    command.stdout.close()
+    _, told = command.communicate()
+
+    assert (command.returncode, told) == (0, "")

@@ -1,0 +1,234 @@
+"""One process: Kafka is waited for, a fatal error ends it with its code, a stop ends within its deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from bridge.config import Configuration, HttpSettings, LogSettings
+from bridge.daemon import Daemon
+from bridge.exit_codes import ExitCode
+from bridge.fold.policy import Policy
+from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.topics import TopicsRefused
+from bridge.logs import Redactor
+from bridge.stages import Builders
+from bridge.supervisor import Stage
+from consumer.errors import NoAccountLeft
+from consumer.secret import Secret
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """Statistics of a stage that counts nothing."""
+
+
+class FakeStage:
+    """Runs until the stop, or does what it is given."""
+
+    def __init__(self, name: str, act: Callable[[], Awaitable[None]] | None = None) -> None:
+        self.name = name
+        self._act = act
+        self.stopped_cleanly = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        if self._act is not None:
+            await self._act()
+        await stop.wait()
+        self.stopped_cleanly = True
+
+    def statistics(self) -> Nothing:
+        return Nothing()
+
+
+class Process:
+    """A daemon made of fake stages, and what happened to what they share."""
+
+    def __init__(
+        self,
+        *stages: FakeStage,
+        check_topics: Callable[[], Awaitable[object]] | None = None,
+        http: HttpSettings | None = None,
+        stop_within_s: float = 60.0,
+    ) -> None:
+        self.stages = stages
+        self.shared: list[str] = []
+        self.daemon = Daemon(
+            Configuration(
+                kafka=KafkaSettings(bootstrap_servers="localhost:9092"),
+                http=http or HttpSettings(port=0),
+                log=LogSettings(),
+                policy=Policy(),
+                gateways=(),
+                apis=(),
+                warnings=("http.host = '0.0.0.0': the pages have no login",),
+            ),
+            stages=self._open(),
+            check_topics=check_topics or self._topics_are_right,
+            redact=Redactor([Secret("hunter2-hunter2")]),
+            stop_within_s=stop_within_s,
+            kafka_pauses_s=(0.0,),
+        )
+
+    async def _topics_are_right(self) -> None:
+        return
+
+    @contextlib.asynccontextmanager
+    async def _open(self) -> AsyncIterator[Builders]:
+        self.shared.append("opened")
+        yield {stage.name: self._builder(stage) for stage in self.stages}
+        self.shared.append("closed")
+
+    @staticmethod
+    def _builder(stage: FakeStage) -> Callable[[], Stage]:
+        return lambda: stage
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    def all_running(self) -> bool:
+        states = [status.state for status in self.daemon.status().stages.values()]
+        return len(states) == len(self.stages) and set(states) == {"running"}
+
+
+async def status_of(daemon: Daemon) -> dict[str, Any]:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(f"http://127.0.0.1:{daemon.port}/status")).json()
+
+
+async def test_stop_lets_every_stage_finish_and_then_closes_what_they_share() -> None:
+    process = Process(FakeStage("consumer"), FakeStage("fold"))
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+    status = await status_of(process.daemon)
+    assert status["kafka"]["state"] == "ready"
+    assert {name: stage["state"] for name, stage in status["stages"].items()} == {
+        "consumer": "running",
+        "fold": "running",
+    }
+    assert status["warnings"]
+
+    process.daemon.stop()
+
+    assert await running == ExitCode.OK
+    assert all(stage.stopped_cleanly for stage in process.stages)
+    assert process.shared == ["opened", "closed"]
+
+
+async def test_kafka_is_waited_for_and_status_says_so() -> None:
+    answers = asyncio.Event()
+    attempts = []
+
+    async def check() -> None:
+        attempts.append(1)
+        if not answers.is_set():
+            raise KafkaConnectionError("no answer, hunter2-hunter2")
+
+    process = Process(FakeStage("fold"), check_topics=check)
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(lambda: len(attempts) > 3)
+
+    kafka = (await status_of(process.daemon))["kafka"]
+    assert kafka["state"] == "unreachable"
+    assert kafka["attempts"] >= 3
+    assert "no answer" in kafka["last_error"]
+    assert "hunter2" not in kafka["last_error"]
+    assert process.shared == []
+
+    answers.set()
+    await process.until(process.all_running)
+    assert process.daemon.status().kafka.state == "ready"
+    process.daemon.stop()
+    assert await running == ExitCode.OK
+
+
+async def test_stop_is_obeyed_while_kafka_does_not_answer() -> None:
+    asked = asyncio.Event()
+
+    async def check() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    process = Process(FakeStage("fold"), check_topics=check)
+    running = asyncio.create_task(process.daemon.run())
+    await asked.wait()
+
+    process.daemon.stop()
+
+    assert await running == ExitCode.OK
+    assert process.shared == []
+
+
+async def test_wrong_topic_ends_the_process_before_any_stage() -> None:
+    async def check() -> None:
+        raise TopicsRefused(
+            ["topic ota.upgrade-state.v1 has cleanup.policy=delete, the bridge needs compact"]
+        )
+
+    process = Process(FakeStage("fold"), check_topics=check)
+
+    assert await process.daemon.run() == ExitCode.USAGE
+    assert process.shared == []
+
+
+async def test_no_account_left_ends_the_process_and_stops_the_other_stages_cleanly() -> None:
+    both_run = asyncio.Event()
+
+    async def refuse() -> None:
+        await both_run.wait()
+        raise NoAccountLeft({"tuya-demo": "the access key is wrong"})
+
+    process = Process(FakeStage("consumer", refuse), FakeStage("fold"))
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+    both_run.set()
+
+    assert await running == ExitCode.REFUSED
+    assert process.stages[1].stopped_cleanly
+    assert process.shared == ["opened", "closed"]
+
+
+async def test_stage_that_ignores_the_stop_does_not_hold_the_process_beyond_the_deadline() -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    process = Process(FakeStage("consumer", hang), FakeStage("fold"), stop_within_s=0.05)
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+
+    process.daemon.stop()
+
+    assert await running == ExitCode.UNEXPECTED
+    assert process.stages[1].stopped_cleanly
+
+
+async def test_taken_port_is_a_mistake_of_the_configuration() -> None:
+    first = Process()
+    running = asyncio.create_task(first.daemon.run())
+    await first.until(lambda: first.daemon.port is not None)
+    assert first.daemon.port is not None
+
+    second = Process(http=HttpSettings(port=first.daemon.port))
+
+    assert await second.daemon.run() == ExitCode.USAGE
+    first.daemon.stop()
+    await running
+
+
+@pytest.mark.parametrize("reason", [ExitCode.USAGE, ExitCode.REFUSED])
+async def test_first_reason_to_stop_gives_the_exit_code(reason: ExitCode) -> None:
+    process = Process(FakeStage("fold"))
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+
+    process.daemon.stop(reason)
+    process.daemon.stop()
+
+    assert await running == reason

@@ -1,0 +1,135 @@
+"""Logs never show a secret, whoever writes them and in whatever form."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from bridge.config import LogSettings
+from bridge.logs import Redactor, configure_logs
+from consumer.secret import Secret
+
+KEY = 'k"ey\\with-specials'
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Give the process its logging back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    libraries = {
+        name: logging.getLogger(name).level
+        for name in ("aiokafka", "httpx", "httpcore", "uvicorn", "asyncio")
+    }
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    root.handlers[:], root.level = handlers, level
+    for name, before in libraries.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def configured(log_format: str, level: str = "info", *secrets: str) -> io.StringIO:
+    stream = io.StringIO()
+    settings = LogSettings(format=log_format, level=level)  # type: ignore[arg-type]
+    configure_logs(settings, Redactor(map(Secret, secrets)), stream)
+    return stream
+
+
+@pytest.mark.parametrize("log_format", ["json", "human"])
+def test_secret_is_starred_in_values_and_tracebacks_of_any_logger(log_format: str) -> None:
+    stream = configured(log_format, "info", KEY)
+    try:
+        raise ValueError(f"refused: {KEY}")
+    except ValueError:
+        structlog.get_logger().exception("failed", password=KEY, nested={"key": [KEY]})
+        logging.getLogger("library").exception("failed with %s", KEY)
+
+    text = stream.getvalue()
+    assert text.count("ValueError") >= 2
+    assert "with-specials" not in text
+    assert "***" in text
+
+
+@pytest.mark.parametrize("log_format", ["json", "human"])
+def test_traceback_shows_no_variables(log_format: str) -> None:
+    stream = configured(log_format)
+    hidden = "value-of-a-" + "local-variable"
+    try:
+        raise KeyError(len(hidden))
+    except KeyError:
+        structlog.get_logger().exception("failed")
+
+    assert "value-of-a-local-variable" not in stream.getvalue()
+
+
+def test_query_of_a_url_is_starred() -> None:
+    stream = configured("json")
+
+    structlog.get_logger().info(
+        "asked", url="https://host:8443/v1.0/token?grant_type=1&sign=ABCDEF", status=200
+    )
+
+    assert json.loads(stream.getvalue())["url"] == "https://host:8443/v1.0/token?***"
+    assert json.loads(stream.getvalue())["status"] == 200
+
+
+def test_longer_secret_is_starred_whole() -> None:
+    assert Redactor([Secret("abcd"), Secret("abcdefgh")])("key abcdefgh.") == "key ***."
+
+
+def test_secret_object_is_starred_even_when_unknown() -> None:
+    stream = configured("json")
+
+    structlog.get_logger().info("made", key=Secret("unknown-to-the-redactor"))
+
+    assert "unknown-to-the-redactor" not in stream.getvalue()
+
+
+def test_json_lines_have_time_level_and_event() -> None:
+    stream = configured("json")
+
+    structlog.get_logger().warning("kafka_unreachable", retry_in_s=1.0)
+    logging.getLogger("aiokafka.conn").error("closed")
+
+    own, library = map(json.loads, stream.getvalue().splitlines())
+    assert (own["level"], own["event"], own["retry_in_s"]) == ("warning", "kafka_unreachable", 1.0)
+    assert own["timestamp"].endswith("Z")
+    assert (library["level"], library["event"], library["logger"]) == ("error", "closed", "aiokafka.conn")
+
+
+def test_level_holds_for_everybody_and_chatty_libraries_stay_quiet() -> None:
+    stream = configured("json", "info")
+
+    structlog.get_logger().debug("not shown")
+    logging.getLogger("library").debug("not shown")
+    logging.getLogger("httpx").info("HTTP Request: GET https://host/?sign=1")
+    logging.getLogger("library").info("shown")
+
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["shown"]
+
+
+def test_auto_means_json_without_a_terminal() -> None:
+    stream = configured("auto")
+
+    structlog.get_logger().info("started")
+
+    assert json.loads(stream.getvalue())["event"] == "started"
+
+
+def test_warnings_are_logged() -> None:
+    stream = configured("json")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn("old setting", UserWarning, stacklevel=1)
+
+    assert "old setting" in stream.getvalue()
