@@ -11,9 +11,9 @@ import contextlib
 import faulthandler
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import structlog
 import uvloop
@@ -26,7 +26,7 @@ from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
-from bridge.stages import FATAL, Builders, StageName, open_stages
+from bridge.stages import FATAL, OpenStages, StageName, open_stages
 from bridge.supervisor import StageStatus, Supervisor, stopped_within
 from bridge.version import VERSION
 
@@ -70,19 +70,21 @@ class Status(Struct, frozen=True, kw_only=True):
     kafka: KafkaStatus
     accounts: dict[str, AccountStatus]
     stages: dict[str, StageStatus]
+    shared: dict[str, Any]
+    """Statistics of what the stages share: the writer of observations."""
 
 
 class Daemon:
     """One process of the bridge.
 
-    `stages` opens what the stages share and yields the builder of each; `check_topics` is awaited until it passes.
+    `stages` opens what the stages share and yields what builds each; `check_topics` is awaited until it passes.
     """
 
     def __init__(
         self,
         configuration: Configuration,
         *,
-        stages: AbstractAsyncContextManager[Builders],
+        stages: AbstractAsyncContextManager[OpenStages],
         check_topics: Callable[[], Awaitable[object]],
         redact: Redactor,
         stop_within_s: float = STOP_WITHIN_S,
@@ -97,6 +99,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._exit_code = ExitCode.OK
         self._supervisors: list[Supervisor] = []
+        self._shared: Mapping[str, Callable[[], Struct]] = {}
         self._working = False
         self._started_at_ms = time.time_ns() // 1_000_000
         self._began = time.monotonic()
@@ -159,8 +162,11 @@ class Daemon:
     async def _work(self) -> None:
         if not await self._topics_ready():
             return
-        async with self._stages as builders, asyncio.TaskGroup() as group:
-            self._supervisors = [Supervisor(name, build, fatal=FATAL) for name, build in builders.items()]
+        async with self._stages as opened, asyncio.TaskGroup() as group:
+            self._shared = opened.shared
+            self._supervisors = [
+                Supervisor(name, build, fatal=FATAL) for name, build in sorted(opened.builders.items())
+            ]
             for supervisor in self._supervisors:
                 group.create_task(self._supervise(supervisor), name=supervisor.name)
 
@@ -239,6 +245,7 @@ class Daemon:
                 for name, cloud in sorted((gateways | apis).items())
             },
             stages={supervisor.name: supervisor.status() for supervisor in self._supervisors},
+            shared={name: statistics() for name, statistics in self._shared.items()},
         )
 
 

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
+from msgspec import Struct
+
 from bridge.config.settings import Configuration
 from bridge.exit_codes import ExitCode
 from bridge.supervisor import FatalErrors, Stage
@@ -19,33 +21,38 @@ STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 FATAL: Final[FatalErrors] = {NoAccountLeft: ExitCode.REFUSED, Misconfigured: ExitCode.USAGE}
 """What ends the process, whichever stage says it; every other error restarts only that stage."""
 
-Builders = Mapping[str, Callable[[], Stage]]
+
+class OpenStages(Struct, frozen=True, kw_only=True):
+    """What builds each stage, and the statistics of what they share."""
+
+    builders: Mapping[str, Callable[[], Stage]]
+    shared: Mapping[str, Callable[[], Struct]] = {}
 
 
 @contextlib.asynccontextmanager
-async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[Builders]:
+async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[OpenStages]:
     """Yield what builds each of the named stages, and close what they share when all have stopped.
 
     A stage for which the configuration has no account is left out: without a gateway nothing is pushed, without an
     API nothing can be asked.
     """
+    consumes = "consumer" in names and bool(configuration.gateways)
+    asks = "reconcile" in names and bool(configuration.apis)
     builders: dict[str, Callable[[], Stage]] = {}
-    async with contextlib.AsyncExitStack() as shared:
-        if ("consumer" in names and configuration.gateways) or ("reconcile" in names and configuration.apis):
-            sink = await _open_sink(configuration, shared)
-            if "consumer" in names and configuration.gateways:
-                builders["consumer"] = _consumer(configuration, sink)
-            if "reconcile" in names and configuration.apis:
-                builders["reconcile"] = _reconcile(configuration, sink)
-        if "fold" in names:
-            builders["fold"] = _fold(configuration)
-        yield builders
+    if "fold" in names:
+        builders["fold"] = _fold(configuration)
+    if not consumes and not asks:
+        yield OpenStages(builders=builders)
+        return
 
-
-async def _open_sink(configuration: Configuration, shared: contextlib.AsyncExitStack) -> Sink:
     from bridge.kafka.writer import KafkaWriter
 
-    return await shared.enter_async_context(KafkaWriter(configuration.kafka))
+    async with KafkaWriter(configuration.kafka) as writer:
+        if consumes:
+            builders["consumer"] = _consumer(configuration, writer)
+        if asks:
+            builders["reconcile"] = _reconcile(configuration, writer)
+        yield OpenStages(builders=builders, shared={"writer": writer.statistics})
 
 
 def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
@@ -64,4 +71,4 @@ def _fold(configuration: Configuration) -> Callable[[], Stage]:
 def _reconcile(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
     from bridge.reconcile.worker import Reconcile
 
-    return lambda: Reconcile(configuration.kafka, configuration.apis, sink)
+    return lambda: Reconcile(configuration.apis, configuration.kafka, sink)

@@ -28,7 +28,10 @@ State = Literal["waiting", "running", "pausing", "stopped", "failed"]
 class Stage(Protocol):
     """What the daemon asks of a stage."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The stage's name in logs and under `/status`."""
+        ...
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then return cleanly; raise only what cannot be cured from inside."""

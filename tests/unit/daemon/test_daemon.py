@@ -19,7 +19,7 @@ from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import TopicsRefused
 from bridge.logs import Redactor
-from bridge.stages import Builders
+from bridge.stages import OpenStages
 from bridge.supervisor import Stage
 from consumer.errors import NoAccountLeft
 from consumer.secret import Secret
@@ -80,9 +80,9 @@ class Process:
         return
 
     @contextlib.asynccontextmanager
-    async def _open(self) -> AsyncIterator[Builders]:
+    async def _open(self) -> AsyncIterator[OpenStages]:
         self.shared.append("opened")
-        yield {stage.name: self._builder(stage) for stage in self.stages}
+        yield OpenStages(builders={stage.name: self._builder(stage) for stage in self.stages})
         self.shared.append("closed")
 
     @staticmethod
