@@ -75,6 +75,15 @@ class GatewayAccounts:
             access_id=access_id, topic=f"persistent://{access_id}/out/event", subscription=subscription
         )
 
+    async def listened_partitions(self, access_id: str, subscription: str) -> int:
+        """Return how many partitions of the production topic have a consumer on that subscription."""
+        async with self._client() as admin:
+            path = f"persistent/{access_id}/out/event/partitioned-stats?perPartition=true"
+            answer = await admin.get(path)
+            answer.raise_for_status()
+        partitions = answer.json()["partitions"].values()
+        return sum(bool(stats["subscriptions"][subscription]["consumers"]) for stats in partitions)
+
     async def set_ttl(self, seconds: int) -> None:
         """Apply a retention to every account, and drop at once what is older."""
         self._ttl_s = seconds
@@ -92,7 +101,9 @@ class GatewayAccounts:
 
     def _client(self) -> httpx.AsyncClient:
         # A client a call: callers come from different event loops.
-        return httpx.AsyncClient(base_url=f"{self._admin_url}/admin/v2/", auth=self._auth, timeout=30)
+        return httpx.AsyncClient(
+            base_url=f"{self._admin_url}/admin/v2/", auth=self._auth, timeout=30, trust_env=False
+        )
 
     def _save(self) -> None:
         temporary = self.file.with_suffix(".tmp")

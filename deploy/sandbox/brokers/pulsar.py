@@ -95,6 +95,10 @@ class PulsarBroker(Broker):
         """
         return await self._accounts.create(access_id, access_key, subscription or f"{access_id}-sub", topics)
 
+    async def listened_partitions(self, access_id: str, *, subscription: str | None = None) -> int:
+        """Return how many of the account's event partitions somebody is connected to."""
+        return await self._accounts.listened_partitions(access_id, subscription or f"{access_id}-sub")
+
     async def set_ttl(self, seconds: int) -> None:
         """Drop what is unconsumed for `seconds`, in all accounts, now and (checked each minute) from now on."""
         await self._accounts.set_ttl(seconds)
