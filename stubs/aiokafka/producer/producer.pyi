@@ -1,4 +1,4 @@
-from asyncio import Future
+from asyncio import Future, Task
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from ssl import SSLContext
@@ -8,7 +8,12 @@ from typing import Any, Self
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
+class _Sender:
+    sender_task: Task[None] | None
+
 class AIOKafkaProducer:
+    _closed: bool
+    _sender: _Sender
     client: Any
     def __init__(
         self,

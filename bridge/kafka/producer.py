@@ -1,0 +1,69 @@
+"""The beginning and the end of a plain (not transactional) producer; the end has to work also while Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import RecordMetadata
+
+from bridge.kafka.clients import producer_arguments
+from bridge.kafka.settings import KafkaSettings
+
+START_WITHIN_S: Final = 30.0
+"""aiokafka asks for a producer id without end, also when the broker it asks is gone."""
+STOP_WITHIN_S: Final = 2.0
+
+
+class Producer(Protocol):
+    """What the writer needs of a producer."""
+
+    def create_batch(self) -> BatchBuilder:
+        """Return an empty batch."""
+        ...
+
+    async def send_batch(
+        self, batch: BatchBuilder, topic: str, *, partition: int
+    ) -> asyncio.Future[RecordMetadata]:
+        """Queue a batch; the result tells when the broker has it."""
+        ...
+
+    async def stop(self) -> None:
+        """Flush and close."""
+        ...
+
+
+async def start_producer(settings: KafkaSettings) -> Producer:
+    """Return a connected, idempotent producer. Raises KafkaError, OSError or TimeoutError."""
+    producer = AIOKafkaProducer(**producer_arguments(settings))
+    try:
+        async with asyncio.timeout(START_WITHIN_S):
+            await producer.start()
+    except BaseException:
+        await dismiss_producer(producer)
+        raise
+    return producer
+
+
+async def dismiss_producer(producer: Producer) -> None:
+    """Close a producer that may be dead or have unanswered batches, in bounded time and without waiting for Kafka.
+
+    Its own `stop` waits until everything queued was delivered, which here is what will never happen.
+    """
+    if not isinstance(producer, AIOKafkaProducer):
+        await producer.stop()
+        return
+    producer._closed = True  # noqa: SLF001 (else it would warn that nobody closed it)
+    sender = producer._sender.sender_task  # noqa: SLF001
+    if sender is not None:
+        # The first cancellation lets requests under way finish; the second ends those whose broker is gone.
+        for _ in range(2):
+            sender.cancel()
+            await asyncio.wait([sender], timeout=STOP_WITHIN_S / 2)
+            if sender.done():
+                break
+        if sender.done() and not sender.cancelled():
+            sender.exception()
+    await producer.client.close()

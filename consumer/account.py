@@ -1,0 +1,313 @@
+"""One account from its gateway to the sink: steps 7 and 8, the watch over its connection, and its end.
+
+The gateway's thread delivers slices; here each source partition writes its own in order and acknowledges them, and
+nothing is acknowledged before the sink confirmed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from consumer.errors import AccountStopped
+from consumer.gateway import GatewayThread
+from consumer.probe import ProbeResult, probe
+from consumer.progress import ProgressBook, progress_period_s
+from consumer.refusals import PROBE_PERIOD_S, Refusals
+from consumer.settings import GatewayAccount
+from consumer.sink import OutgoingRecord, Sink
+from consumer.slices import Slice, Slicer
+from consumer.statistics import AccountState, AccountStatistics, Counters
+from consumer.translation import Translator, refused_as_too_large
+from schemas import RAW_LIMIT_BYTES
+
+log = structlog.get_logger(__name__)
+
+WRITE_RECORDS: Final = 5000
+"""Slices that wait together are written together, up to about this many records."""
+_WATCH_PERIOD_S: Final = 0.5
+_DISCONNECTED_S: Final = 1.5
+"""A connection that is away for less is only reconnecting: nobody is asked."""
+_ACCEPTED_BEFORE_RENEWAL: Final = 2
+"""The client's own back-off grows to a minute; a gateway that accepts us twice is subscribed to anew."""
+_REFUSED_RETRY_S: Final = 5.0
+_CLOSE_SHARE: Final = 0.3
+"""Of the closing deadline: kept for sending acknowledgements, when the sink took all the time it was given."""
+
+
+class _SourcePartition:
+    """The slices of one source partition that are not done yet, in order."""
+
+    __slots__ = ("busy", "pending")
+
+    def __init__(self) -> None:
+        self.pending: deque[Slice] = deque()
+        self.busy = False
+
+
+class AccountIngest:
+    """Runs one account until it is told to stop, or the gateway refuses it for good."""
+
+    def __init__(
+        self,
+        account: GatewayAccount,
+        sink: Sink,
+        *,
+        keep_raw: bool,
+        close_deadline_s: float,
+        ask: Callable[[GatewayAccount], Awaitable[ProbeResult]] = probe,
+    ) -> None:
+        self._account = account
+        self._sink = sink
+        self._close_deadline_s = close_deadline_s
+        self._ask = ask
+        self._counters = Counters()
+        self._slicer = Slicer(Translator(account, self._counters, keep_raw=keep_raw), self._counters)
+        self._progress = ProgressBook(account.name)
+        self._partitions: dict[str, _SourcePartition] = {}
+        self._gateway: GatewayThread | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._working: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._state: AccountState = "connecting"
+        self._message: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Return after a clean stop. Raises AccountStopped when the gateway refuses the account for good."""
+        account = self._account
+        if not account.gateway.tls_verify:
+            log.warning(
+                "gateway_tls_unverified", account=account.name, remedy="set tls_verify = true and a ca_file"
+            )
+        self._gateway = gateway = GatewayThread(
+            account,
+            self._slicer,
+            self._counters,
+            deliver=self._deliver,
+            caught_up=self._caught_up,
+            partitions_known=self._progress.know,
+        )
+        gateway.start()
+        deadline_at: float | None = None
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                chores = [
+                    self._group.create_task(chore)
+                    for chore in (self._watch(gateway), self._write_progress(), self._await_end(gateway))
+                ]
+                await stop.wait()
+                deadline_at = self._deadline_at()
+                for chore in chores:
+                    chore.cancel()
+                await self._finish(gateway, deadline_at - _CLOSE_SHARE * self._close_deadline_s)
+        except BaseExceptionGroup as group:
+            stopped, others = group.split(AccountStopped)
+            if others is not None or stopped is None:
+                raise
+            self._state, self._message = "stopped", str(stopped.exceptions[0])
+            raise AccountStopped(account.name, self._message) from None
+        finally:
+            self._group = None
+            await self._close(gateway, deadline_at or self._deadline_at())
+        self._state = "stopped"
+
+    def statistics(self) -> AccountStatistics:
+        """Return what is going on."""
+        counters, gateway = self._counters, self._gateway
+        messages, size_bytes = gateway.unconfirmed if gateway else (0, 0)
+        waiting = [
+            entry.pending[0].first_published_at_ms for entry in self._partitions.values() if entry.pending
+        ]
+        return AccountStatistics(
+            state=self._state,
+            message=self._message,
+            tls_verified=self._account.gateway.tls_verify,
+            received=counters.received,
+            redelivered=counters.redelivered,
+            filtered=dict(counters.filtered),
+            unlisted=dict(counters.unlisted),
+            observations=dict(counters.observations),
+            unknown_statuses=counters.unknown_statuses,
+            unrecognised_members=dict(counters.unrecognised_members),
+            dead_letters=dict(counters.dead_letters),
+            signatures=dict(counters.signatures),
+            keys=dict(counters.keys),
+            acknowledged=counters.acknowledged,
+            subscriptions=counters.subscriptions,
+            unconfirmed_messages=messages,
+            unconfirmed_bytes=size_bytes,
+            paused=gateway is not None and gateway.is_paused(),
+            oldest_unacknowledged_age_s=max(0.0, time.time() - min(waiting) / 1000) if waiting else None,
+            last_received_at_ms=counters.last_received_at_ms,
+            source_partitions=len(self._partitions),
+        )
+
+    def _deliver(self, slices: Sequence[Slice]) -> None:
+        for piece in slices:
+            partition = self._partitions.get(piece.partition)
+            if partition is None:
+                partition = self._partitions[piece.partition] = _SourcePartition()
+            partition.pending.append(piece)
+            if not partition.busy and self._group is not None:
+                partition.busy = True
+                self._idle.clear()
+                task = self._group.create_task(self._work(partition))
+                self._working.add(task)
+                task.add_done_callback(self._working.discard)
+
+    async def _work(self, partition: _SourcePartition) -> None:
+        """Write and acknowledge what waits in one source partition, until nothing does."""
+        pending = partition.pending
+        while pending:
+            taken: list[Slice] = []
+            count = 0
+            for piece in pending:
+                if taken and count + len(piece.records) > WRITE_RECORDS:
+                    break
+                taken.append(piece)
+                count += len(piece.records)
+            # 7. Produce, and wait for the broker's confirmation of each record.
+            if count:
+                await self._write(taken)
+            # 8. Acknowledge, cumulatively, what is now done; the gateway's thread sends it.
+            for piece in taken:
+                self._gateway_thread().acknowledge(piece)
+                pending.popleft()
+            self._progress.acknowledged(taken[-1])
+        partition.busy = False
+        if not any(other.busy for other in self._partitions.values()):
+            self._idle.set()
+
+    async def _write(self, taken: Sequence[Slice]) -> None:
+        records = (
+            taken[0].records if len(taken) == 1 else [*itertools.chain(*(piece.records for piece in taken))]
+        )
+        refused = await self._sink.write(records)
+        if refused:
+            origins = [(piece, index) for piece in taken for index in range(len(piece.records))]
+            await self._write_letters([origins[index] for index in refused])
+
+    async def _write_letters(self, refused: Sequence[tuple[Slice, int]]) -> None:
+        """Give each message whose record Kafka refuses as too large a dead letter, a smaller one if need be."""
+        for limit in itertools.chain((RAW_LIMIT_BYTES,), itertools.repeat(0)):
+            letters = [self._too_large(piece, index, limit) for piece, index in refused]
+            again = await self._sink.write(letters)
+            if not again:
+                self._counters.dead_letters.add("too_large", len(letters))
+                return
+            refused = [refused[index] for index in again]
+            if limit == 0:
+                log.error(
+                    "dead_letter_refused",
+                    account=self._account.name,
+                    remedy="the dead-letters topic takes not even 20 KB: raise its max.message.bytes",
+                )
+                await asyncio.sleep(_REFUSED_RETRY_S)
+        raise AssertionError("the limits repeat for ever")
+
+    def _too_large(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
+        return refused_as_too_large(
+            self._account.name,
+            piece.sources[index],
+            piece.partition,
+            piece.received_at_ms,
+            payload_limit_bytes=payload_limit_bytes,
+        )
+
+    def _caught_up(self, at_ms: int) -> None:
+        self._progress.caught_up(at_ms, [name for name, entry in self._partitions.items() if entry.pending])
+
+    async def _write_progress(self) -> None:
+        period_s = progress_period_s(self._account.gateway.retention_margin_s)
+        while True:
+            await asyncio.sleep(period_s)
+            records = self._progress.records(_now_ms())
+            if records:
+                await self._sink.write(records)
+
+    async def _watch(self, gateway: GatewayThread) -> None:
+        """Keep the account's state, and ask the gateway why when there is no connection."""
+        refusals = Refusals(self._account.name)
+        asked_at_s = away_since_s = time.monotonic()
+        asked_at_s -= PROBE_PERIOD_S
+        accepted = 0
+        while True:
+            await asyncio.sleep(_WATCH_PERIOD_S)
+            now_s = time.monotonic()
+            if gateway.is_connected():
+                if self._state != "running":
+                    log.info("gateway_connected", account=self._account.name)
+                self._state, self._message = "running", None
+                away_since_s = now_s
+                accepted = 0
+                refusals.clear()
+            elif now_s - away_since_s >= _DISCONNECTED_S and now_s - asked_at_s >= PROBE_PERIOD_S:
+                asked_at_s = now_s
+                result = await self._ask(self._account)
+                if gateway.is_connected():
+                    continue
+                if result.message != self._message:
+                    log.warning(
+                        "gateway_disconnected",
+                        account=self._account.name,
+                        outcome=result.outcome,
+                        reason=result.message,
+                    )
+                self._state, self._message = "connecting", result.message
+                refusals.judge(result, now_s)
+                accepted = accepted + 1 if result.outcome == "accepted" else 0
+                if accepted >= _ACCEPTED_BEFORE_RENEWAL:
+                    accepted = 0
+                    gateway.resubscribe()
+
+    async def _await_end(self, gateway: GatewayThread) -> None:
+        """Raise what the gateway's thread died of: a defect, which ends the stage."""
+        await asyncio.shield(gateway.ended)
+
+    async def _finish(self, gateway: GatewayThread, deadline_at: float) -> None:
+        """Stop the pump, let what was received be confirmed, and write the last progress."""
+        try:
+            async with asyncio.timeout_at(deadline_at):
+                await gateway.stop_receiving()
+                await self._idle.wait()
+                records = self._progress.records(_now_ms())
+                if records:
+                    await self._sink.write(records)
+        except TimeoutError:
+            messages, _ = gateway.unconfirmed
+            log.warning(
+                "stopped_unconfirmed",
+                account=self._account.name,
+                messages=messages,
+                reason="Kafka did not confirm in time; the gateway delivers them again",
+            )
+            for task in self._working:
+                task.cancel()
+
+    async def _close(self, gateway: GatewayThread, deadline_at: float) -> None:
+        """Send the acknowledgements and close; a gateway that does not answer by the deadline is left."""
+        try:
+            async with asyncio.timeout_at(deadline_at):
+                await gateway.close()
+        except TimeoutError:
+            log.warning("gateway_abandoned", account=self._account.name)
+            gateway.abandon()
+
+    def _deadline_at(self) -> float:
+        return asyncio.get_running_loop().time() + self._close_deadline_s
+
+    def _gateway_thread(self) -> GatewayThread:
+        if self._gateway is None:
+            raise AssertionError("slices are delivered by the gateway's thread")
+        return self._gateway
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

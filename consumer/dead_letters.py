@@ -1,0 +1,56 @@
+"""Dead letters: what can never succeed, kept as it came so that an operator can look at it and replay it.
+
+The payload stays encrypted. Cut to 256 KiB it is at most 350 KB of base64: always far under Kafka's 1 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from consumer.sink import OutgoingRecord
+from consumer.source import position_text
+from schemas import RAW_LIMIT_BYTES, DeadLetter, Position
+
+_PROPERTIES_LIMIT: Final = 16
+_PROPERTY_LIMIT: Final = 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+def dead_letter(
+    *,
+    reason: str,
+    detail: str,
+    account: str,
+    position: Position,
+    received_at_ms: int,
+    payload: bytes,
+    properties: Mapping[str, str],
+    payload_limit_bytes: int = RAW_LIMIT_BYTES,
+) -> OutgoingRecord:
+    """Return the record of a gateway message that can never succeed."""
+    key = position_text(account, position)
+    letter = DeadLetter(
+        reason=reason,
+        detail=detail,
+        source_position=key,
+        account=account,
+        received_at_ms=received_at_ms,
+        payload=payload[:payload_limit_bytes],
+        payload_bytes=len(payload),
+        payload_sha256=hashlib.sha256(payload).hexdigest(),
+        properties=_cut(properties),
+    )
+    return OutgoingRecord(
+        topic="dead-letters", key=key.encode(), value=_encode(letter), timestamp_ms=received_at_ms
+    )
+
+
+def _cut(properties: Mapping[str, str]) -> dict[str, str]:
+    """Bound the properties: the gateway sends two short ones, a stranger could send a megabyte."""
+    first = sorted(properties.items())[:_PROPERTIES_LIMIT]
+    return {key[:_PROPERTY_LIMIT]: value[:_PROPERTY_LIMIT] for key, value in first}

@@ -1,0 +1,84 @@
+"""Step 5, decrypt: the mode is told by the message property `em` alone, never guessed, never fallen back from.
+
+Both ciphers are made once per key. GCM is cryptography's: pycryptodome's costs sixty times as much per message.
+Source: the message gateway contract, section 5.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Final, Literal
+
+from Crypto.Cipher import AES
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from consumer.errors import Misconfigured, Rejected
+from consumer.secret import Secret
+
+KeyName = Literal["current", "previous"]
+
+_BLOCK_BYTES: Final = 16
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_KEY_SLICE: Final = slice(8, 24)
+_PADDINGS: Final = tuple(bytes([n]) * n for n in range(_BLOCK_BYTES + 1))
+
+
+class AccountKey:
+    """One access key of an account: it signs whole and decrypts with its middle sixteen characters."""
+
+    __slots__ = ("_ecb", "_gcm", "access_key", "name")
+
+    def __init__(self, access_key: Secret, name: KeyName) -> None:
+        self.name: KeyName = name
+        self.access_key = access_key.reveal()
+        aes_key = self.access_key.encode()[_KEY_SLICE]
+        if len(aes_key) != _BLOCK_BYTES:
+            raise Misconfigured("the access key is too short: its characters 9 to 24 are the AES key")
+        # ECB keeps no state between calls, so one cipher serves every message of the thread that owns it.
+        self._ecb = AES.new(aes_key, AES.MODE_ECB)
+        self._gcm = AESGCM(aes_key)
+
+    def __repr__(self) -> str:
+        return f"AccountKey({self.name!r})"
+
+    def decrypt(self, data: str, encryption: str | None) -> bytes:
+        """Return the plaintext of an envelope's `data`; `encryption` is the property `em`, None where absent.
+
+        Raises Rejected: unknown_encryption, undecryptable (base64, length, block, tag, padding).
+        """
+        if encryption == "aes_gcm":
+            sealed = _decode_base64(data)
+            if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
+                raise Rejected(
+                    "undecryptable", f"aes_gcm: {len(sealed)} bytes, fewer than nonce and tag take"
+                )
+            try:
+                return self._gcm.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+            except InvalidTag:
+                raise Rejected("undecryptable", "aes_gcm: the tag does not match") from None
+        if encryption is None or encryption == "aes_ecb":
+            sealed = _decode_base64(data)
+            if not sealed or len(sealed) % _BLOCK_BYTES:
+                raise Rejected("undecryptable", f"aes_ecb: {len(sealed)} bytes are not whole blocks")
+            padded: bytes = self._ecb.decrypt(sealed)
+            count = padded[-1]
+            # PKCS#7 strictly, as the vendor's Java and Go do; anything else is a wrong key or damage.
+            if not 1 <= count <= _BLOCK_BYTES or not padded.endswith(_PADDINGS[count]):
+                raise Rejected("undecryptable", "aes_ecb: the padding is wrong")
+            return padded[:-count]
+        raise Rejected("unknown_encryption", f"em is {_shown(encryption)}, neither aes_gcm nor aes_ecb")
+
+
+def _decode_base64(data: str) -> bytes:
+    try:
+        return binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
+        raise Rejected("undecryptable", "data is not base64") from None
+
+
+def _shown(text: str) -> str:
+    """Show a stranger's text without letting it fill the log."""
+    limit = 32
+    return repr(text if len(text) <= limit else text[:limit] + "…")

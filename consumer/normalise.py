@@ -1,0 +1,227 @@
+"""Step 6, normalise: one gateway message becomes one observation, in our words, ids and time.
+
+Whatever names its device is kept: what cannot be read in it becomes a hint to ask the cloud, never a guess.
+Sources: the message gateway contract, sections 7.3 (where a field is looked for) and 8 (what messages mean).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from consumer import messages
+from consumer.errors import IdConflict, Rejected
+from consumer.messages import Field
+from consumer.push_status import PUSH_STATUS, REST_VALUE
+from schemas import RAW_LIMIT_BYTES, Observation, ObservedEvidence, Position, Reason
+
+_MS_FROM: Final = 100_000_000_000
+"""Smaller numbers are seconds: as milliseconds they would lie in 1973."""
+_EARLIEST_MS: Final = 1_420_070_400_000
+"""2015-01-01: no device reported to this platform before."""
+_DAY_MS: Final = 86_400_000
+_ID_LIMIT: Final = 256
+"""Ids are Kafka keys; the longest seen has 22 characters."""
+_TEXT_LIMIT: Final = 1024
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
+_RAW_CERTAIN_BYTES: Final = RAW_LIMIT_BYTES - 4096
+"""A body up to here needs no second look: encoding what is left of it again can only lengthen some numbers."""
+_PER_CENT: Final = range(101)
+
+_encode = msgspec.json.encode
+
+
+class Push(Struct, frozen=True, gc=False):
+    """Where and when a message came from: what an observation says beside the message."""
+
+    account: str
+    cloud: str
+    pushed_at_ms: int
+    """The envelope's `t`."""
+    position: Position
+    observed_at_ms: int
+    body_bytes: int
+    keep_raw: bool
+
+
+def observe(message: messages.Message, push: Push) -> Observation:
+    """Return the observation a message is. Raises IdConflict, Rejected (unknown_shape: no device id)."""
+    data = message.bizData
+    device_id = _device_id(message, data)
+    seen = _Seen(message, data, push, device_id)
+    if isinstance(message, messages.UpgradeStatus):
+        return _upgrade_status(seen, message.bizData)
+    if isinstance(message, messages.LifecycleMessage):
+        return seen.observation("lifecycle", lifecycle=message.LIFECYCLE)
+    if isinstance(message, messages.UpgradeProcess):
+        return _upgrade_process(seen, message.bizData)
+    if isinstance(message, messages.NameUpdate):
+        name = _text(message.bizData.name) if message.bizData else None
+        if name is not None:
+            return seen.observation("lifecycle", lifecycle="renamed", name=name)
+    if isinstance(message, messages.DeviceOtaProgress):
+        return _device_ota_progress(seen, message.bizData)
+    return seen.observation("hint")
+
+
+def hint(message: messages.Message, push: Push, device_id: str) -> Observation:
+    """Return a hint for one of the devices that a message in conflict names."""
+    return _Seen(message, UNSET, push, device_id).observation("hint")
+
+
+def is_unknown_status(observation: Observation) -> bool:
+    """Tell whether a pushed status became a hint because its value means nothing to us."""
+    return (
+        observation.kind == "hint"
+        and observation.evidence.name == "upgradeStatus"
+        and observation.vendor_status != str(REST_VALUE)
+    )
+
+
+class _Seen:
+    """What all observations of one message share."""
+
+    __slots__ = ("_data", "_device_id", "_message", "_push")
+
+    def __init__(
+        self, message: messages.Message, data: messages.Data | UnsetType, push: Push, device_id: str
+    ) -> None:
+        self._message = message
+        self._data = data
+        self._push = push
+        self._device_id = device_id
+
+    def observation(self, kind: str, **facts: Any) -> Observation:
+        message, data, push = self._message, self._data, self._push
+        if data:
+            product_id = _id(data.productId) or _id(message.productKey) or _id(data.productKey)
+            time = data.time
+        else:
+            product_id = _id(message.productKey)
+            time = UNSET
+        return Observation(
+            device_id=self._device_id,
+            cloud=push.cloud,
+            account=push.account,
+            product_id=product_id or _id(message.productId),
+            kind=kind,
+            vendor_time_at_ms=event_time_ms(time, message.ts, push),
+            observed_at_ms=push.observed_at_ms,
+            evidence=_evidence(message, push),
+            **facts,
+        )
+
+
+def _upgrade_status(seen: _Seen, data: messages.UpgradeStatusData | UnsetType) -> Observation:
+    if not data:
+        return seen.observation("hint")
+    channel = _channel(data.moduleType)
+    value = _integer(data.upgradeStatus)
+    if value is None:
+        return seen.observation("hint", channel=channel, vendor_status=_text(data.upgradeStatus))
+    known = PUSH_STATUS.get(value)
+    if known is None:
+        return seen.observation("hint", channel=channel, vendor_status=str(value))
+    text = _text(data.description) if known.claimed == "failed" else None
+    code = known.reason or ("unknown_error" if text else None)
+    return seen.observation(
+        "status",
+        channel=channel,
+        status=known.status,
+        claimed=known.claimed,
+        undivided=known.undivided,
+        vendor_status=str(value),
+        reason=None if code is None else Reason(code=code, vendor_code=str(value), text=text),
+    )
+
+
+def _upgrade_process(seen: _Seen, data: messages.UpgradeProcessData | UnsetType) -> Observation:
+    if not data:
+        return seen.observation("hint")
+    channel = _channel(data.firmwareType)
+    progress = _integer(data.progress)
+    if progress is None or progress not in _PER_CENT:
+        return seen.observation("hint", channel=channel)
+    return seen.observation("progress", channel=channel, progress=progress)
+
+
+def _device_ota_progress(seen: _Seen, data: messages.DeviceOtaProgressData | UnsetType) -> Observation:
+    if not data:
+        return seen.observation("hint")
+    channel = _channel(_first(data.channel, data.firmwareType, data.moduleType, data.type))
+    status = _integer(_first(data.upgradeStatus, data.upgrade_status, data.status))
+    return seen.observation("hint", channel=channel, vendor_status=None if status is None else str(status))
+
+
+def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
+    """Return when it happened, in the vendor's clock: the first valid of `bizData.time`, `ts`, `t`, publish time."""
+    published_at_ms = push.position.publish_time_at_ms or push.observed_at_ms
+    latest = published_at_ms + _DAY_MS
+    for value in (time, ts, push.pushed_at_ms, published_at_ms):
+        # bool is an int to Python and no time to anybody.
+        if type(value) is int and value > 0:
+            at_ms = value * 1000 if value < _MS_FROM else value
+            if _EARLIEST_MS <= at_ms <= latest:
+                return at_ms
+    return None
+
+
+def _device_id(message: messages.Message, data: messages.Data | UnsetType) -> str:
+    inner = _id(data.devId) if data else None
+    outer = _id(message.devId)
+    if inner and outer and inner != outer:
+        raise IdConflict(inner, outer)
+    device_id = inner or outer
+    if not device_id:
+        raise Rejected("unknown_shape", "no device id")
+    return device_id
+
+
+def _evidence(message: messages.Message, push: Push) -> ObservedEvidence:
+    name = str(message.__struct_config__.tag)
+    if not push.keep_raw:
+        return ObservedEvidence(origin="push", name=name, position=push.position)
+    if push.body_bytes > _RAW_CERTAIN_BYTES:
+        encoded = _encode(message)
+        if len(encoded) > RAW_LIMIT_BYTES:
+            return ObservedEvidence(
+                origin="push",
+                name=name,
+                position=push.position,
+                raw=encoded[:RAW_LIMIT_BYTES].decode("utf-8", "ignore"),
+                raw_bytes=len(encoded),
+                raw_sha256=hashlib.sha256(encoded).hexdigest(),
+            )
+    return ObservedEvidence(origin="push", name=name, position=push.position, raw=message)
+
+
+def _id(value: Field) -> str | None:
+    return value if type(value) is str and 0 < len(value) <= _ID_LIMIT else None
+
+
+def _text(value: Field) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    return str(value)[:_TEXT_LIMIT] or None
+
+
+def _integer(value: Field) -> int | None:
+    """Read an integer, also one written as a string, as the vendor does in some messages and not in others."""
+    if type(value) is int:
+        return value
+    if type(value) is str and _INTEGER.fullmatch(value):
+        return int(value)
+    return None
+
+
+def _channel(value: Field) -> str | None:
+    number = _integer(value)
+    return None if number is None or number < 0 else str(number)
+
+
+def _first(*values: Field) -> Field:
+    return next((value for value in values if value is not UNSET and value is not None), UNSET)

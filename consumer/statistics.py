@@ -1,0 +1,96 @@
+"""What stage one tells about itself: a frozen record per account, made from the counters that its thread keeps.
+
+Counts are since the start. Names that come from outside (bizCodes) are bounded: a stranger cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from msgspec import Struct
+
+AccountState = Literal["connecting", "running", "stopped"]
+
+_NAME_LIMIT: Final = 64
+_NAMES_LIMIT: Final = 100
+OTHERS: Final = "(others)"
+
+
+class AccountStatistics(Struct, frozen=True, kw_only=True):
+    """One account. Every received message ends in exactly one of filtered, unlisted, observations, dead letters
+    (a conflict of ids adds its hints to the observations).
+    """
+
+    state: AccountState
+    message: str | None
+    """Why it is not running, with the remedy."""
+    tls_verified: bool
+    received: int
+    redelivered: int
+    """Of those: at or before a position that this process had received already."""
+    filtered: Mapping[str, int]
+    """By protocol number."""
+    unlisted: Mapping[str, int]
+    """Messages that are none of ours, by bizCode."""
+    observations: Mapping[str, int]
+    """By kind."""
+    unknown_statuses: int
+    """Pushed statuses whose value means nothing to us."""
+    unrecognised_members: Mapping[str, int]
+    """Members of `deviceOtaProgress` that no table knows."""
+    dead_letters: Mapping[str, int]
+    """By reason."""
+    signatures: Mapping[str, int]
+    """By the rule that matched: all_fields, core_fields; `unverified` under `sign_policy = "warn"`."""
+    keys: Mapping[str, int]
+    """By the key that matched: current, previous."""
+    acknowledged: int
+    subscriptions: int
+    """How often the account subscribed: the first time, and anew after silence or an error."""
+    unconfirmed_messages: int
+    unconfirmed_bytes: int
+    paused: bool
+    """The pump waits because as much is unconfirmed as the settings allow."""
+    oldest_unacknowledged_age_s: float | None
+    """Against the gateway's retention: what grows older than that is lost."""
+    last_received_at_ms: int | None
+    source_partitions: int
+
+
+class IngestStatistics(Struct, frozen=True, kw_only=True):
+    """The stage: one record per account, by alias."""
+
+    accounts: Mapping[str, AccountStatistics]
+
+
+class Counts(dict[str, int]):
+    """Counts by name; written by one thread, read by any."""
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count under a name of our own."""
+        self[name] = self.get(name, 0) + count
+
+    def add_foreign(self, name: str) -> None:
+        """Count under a name from outside, as long as there are not too many of them."""
+        name = name[:_NAME_LIMIT]
+        self.add(name if name in self or len(self) < _NAMES_LIMIT else OTHERS)
+
+
+class Counters:
+    """What the thread of one account counts while it works."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.redelivered = 0
+        self.filtered = Counts()
+        self.unlisted = Counts()
+        self.observations = Counts()
+        self.unknown_statuses = 0
+        self.unrecognised_members = Counts()
+        self.dead_letters = Counts()
+        self.signatures = Counts()
+        self.keys = Counts()
+        self.acknowledged = 0
+        self.subscriptions = 0
+        self.last_received_at_ms: int | None = None

@@ -1,0 +1,176 @@
+"""Steps 2 to 6 for one message: from the payload as received to the records it leads to.
+
+Everything here is computation on values, run in the thread that received the message. Whatever a message holds, it
+ends as records or as a count: nothing that a stranger can send raises.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Final
+
+import msgspec
+import structlog
+
+from consumer.dead_letters import dead_letter
+from consumer.decryption import AccountKey
+from consumer.envelope import Envelope, open_envelope
+from consumer.errors import IdConflict, Rejected
+from consumer.messages import DeviceOtaProgress, Message, Unlisted, decode_body, unrecognised_members
+from consumer.normalise import Push, hint, is_unknown_status, observe
+from consumer.settings import GatewayAccount
+from consumer.signature import verify
+from consumer.sink import OutgoingRecord
+from consumer.source import SourceMessage, position_of
+from consumer.statistics import Counters
+from schemas import Observation
+
+log = structlog.get_logger(__name__)
+
+_NOTHING: Final[tuple[OutgoingRecord, ...]] = ()
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Translator:
+    """One account's steps 2 to 6. Belongs to one thread: its ciphers and counters are not shared."""
+
+    def __init__(self, account: GatewayAccount, counters: Counters, *, keep_raw: bool) -> None:
+        gateway = account.gateway
+        self._account = account.name
+        self._cloud = account.cloud
+        self._counters = counters
+        self._keep_raw = keep_raw
+        self._size_limit = gateway.max_message_bytes
+        self._filtered = frozenset(gateway.filter_protocols)
+        self._require_sign = gateway.sign_policy == "require"
+        keys = [AccountKey(account.access_key, "current")]
+        if account.previous_access_key is not None:
+            keys.append(AccountKey(account.previous_access_key, "previous"))
+        self._keys = tuple(keys)
+
+    def translate(
+        self, message: SourceMessage, partition: str, payload: bytes, received_at_ms: int
+    ) -> tuple[OutgoingRecord, ...]:
+        """Return the records that the message leads to; none where it only counts."""
+        counters = self._counters
+        try:
+            # 2. Frame.
+            envelope, others = open_envelope(payload, self._size_limit)
+            # 3. Filter, before any cryptography: nine of ten messages end here.
+            if envelope.protocol in self._filtered:
+                counters.filtered.add(str(envelope.protocol))
+                return _NOTHING
+            position = position_of(message, partition)
+            # 4. Verify.
+            keys = self._verified(envelope, others)
+            # 5. Decrypt.
+            plaintext = self._decrypted(keys, envelope, message.properties().get("em"))
+            # 6. Decode and normalise.
+            body = decode_body(plaintext, envelope.protocol)
+            if isinstance(body, Unlisted):
+                counters.unlisted.add_foreign(body.biz_code)
+                return _NOTHING
+            push = Push(
+                account=self._account,
+                cloud=self._cloud,
+                pushed_at_ms=envelope.t,
+                position=position,
+                observed_at_ms=received_at_ms,
+                body_bytes=len(plaintext),
+                keep_raw=self._keep_raw,
+            )
+            try:
+                return (self._observed(observe(body, push), body, plaintext),)
+            except IdConflict as conflict:
+                letter = self.dead_letter(conflict, message, partition, payload, received_at_ms)
+                hints = [hint(body, push, device_id) for device_id in conflict.device_ids]
+                return (letter, *(self._record(observation) for observation in hints))
+        except Rejected as rejected:
+            return (self.dead_letter(rejected, message, partition, payload, received_at_ms),)
+        except Exception as error:  # noqa: BLE001 (bad input must cost one dead letter, never the stream)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "message_not_understood",
+                account=self._account,
+                error=type(error).__name__,
+                module=where.filename.rsplit("/", 1)[-1],
+                line=where.lineno,
+                remedy="this is a defect of ours: replay the dead letter after an upgrade",
+            )
+            internal = Rejected("internal_error", type(error).__name__)
+            return (self.dead_letter(internal, message, partition, payload, received_at_ms),)
+
+    def dead_letter(
+        self, rejected: Rejected, message: SourceMessage, partition: str, payload: bytes, received_at_ms: int
+    ) -> OutgoingRecord:
+        """Return the dead letter of a message, and count it."""
+        self._counters.dead_letters.add(rejected.reason)
+        return dead_letter(
+            reason=rejected.reason,
+            detail=rejected.detail,
+            account=self._account,
+            position=position_of(message, partition),
+            received_at_ms=received_at_ms,
+            payload=payload,
+            properties=message.properties(),
+        )
+
+    def _verified(self, envelope: Envelope, others: dict[str, str] | None) -> tuple[AccountKey, ...]:
+        """Return the keys that may decrypt: the one that signed, or under `warn` all of them."""
+        try:
+            match = verify(envelope, others, self._keys)
+        except Rejected:
+            if self._require_sign:
+                raise
+            match = None
+        if match is not None:
+            key, candidate = match
+            self._counters.signatures.add(candidate)
+            self._counters.keys.add(key.name)
+            return (key,)
+        if self._require_sign:
+            raise Rejected("bad_signature", "no configured access key signed this envelope")
+        self._counters.signatures.add("unverified")
+        return self._keys
+
+    def _decrypted(self, keys: tuple[AccountKey, ...], envelope: Envelope, encryption: str | None) -> bytes:
+        for key in keys[:-1]:
+            try:
+                return key.decrypt(envelope.data, encryption)
+            except Rejected:
+                continue
+        return keys[-1].decrypt(envelope.data, encryption)
+
+    def _observed(self, observation: Observation, body: Message, plaintext: bytes) -> OutgoingRecord:
+        if is_unknown_status(observation):
+            self._counters.unknown_statuses += 1
+        if isinstance(body, DeviceOtaProgress):
+            for name in unrecognised_members(plaintext):
+                self._counters.unrecognised_members.add_foreign(name)
+        return self._record(observation)
+
+    def _record(self, observation: Observation) -> OutgoingRecord:
+        self._counters.observations.add(observation.kind)
+        return OutgoingRecord(
+            topic="observations",
+            key=observation.device_id.encode(),
+            value=_encode(observation),
+            timestamp_ms=observation.observed_at_ms,
+        )
+
+
+def refused_as_too_large(
+    account: str, message: SourceMessage, partition: str, received_at_ms: int, *, payload_limit_bytes: int
+) -> OutgoingRecord:
+    """Return the dead letter of a message whose record Kafka refuses for good; its payload cut as said."""
+    return dead_letter(
+        reason="too_large",
+        detail="Kafka refuses the record as too large (message.max.bytes)",
+        account=account,
+        position=position_of(message, partition),
+        received_at_ms=received_at_ms,
+        payload=message.data(),
+        properties=message.properties(),
+        payload_limit_bytes=payload_limit_bytes,
+    )
