@@ -2,10 +2,10 @@
 
 The rules, in the order in which an observation meets them; numbers are those of docs/rules.md:
 
-* What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers
-  and late pushes only help where they cannot harm; R11 unknown values change no status.
 * What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers and late
   pushes only help where they cannot harm; R11 unknown values change no status.
+* Attempts, `attempts.py`: R3 what opens an attempt; R4 order inside it; R19 rest statuses never close one alone.
+* Outcomes, `outcomes.py`: R5 a pushed outcome is a claim until versions or a definite answer settle it; R6 a claim of
   success whose old version is still running at the deadline, although the device came online since, becomes `failed`
   with reason `version_mismatch`; without that proof of the contrary it is adopted, unconfirmed; R7 terminal is sticky;
   R13 versions that change without an attempt.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -28,7 +28,7 @@ DOUBTFUL_AFTER_S: Final = 5.0
 _CLOSE_WITHIN_S: Final = 2.0
 """A producer without its broker would flush for ever; it is closed by force after this."""
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 
 
 class TransactionRecord(Struct, frozen=True, gc=False):
@@ -39,7 +39,7 @@ class TransactionRecord(Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     timestamp_ms: int
-    headers: Headers = ()
+    headers: Headers = []
 
 
 class TransactionalProducer:

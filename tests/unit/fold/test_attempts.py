@@ -10,7 +10,7 @@ from tests.unit.fold.story import Story, ms, upgrading
 TWICE_S = Policy().twice_apart_s
 
 
-# Opening (R3)
+# What R3 promises on opening.
 
 
 @pytest.mark.parametrize("status", ["pending", "downloading", "installing"])
@@ -246,7 +246,7 @@ def test_an_outcome_told_again_after_the_next_version_was_offered_is_no_new_atte
     assert (story.status, story.channel().attempt.number) == ("available", 1)
 
 
-# Order (R4)
+# What R4 promises on order.
 
 
 def test_a_status_only_rises() -> None:
@@ -345,7 +345,7 @@ def test_an_active_push_soon_after_a_claim_changes_nothing() -> None:
     assert (story.status, story.channel().attempt.number) == ("verifying", 1)
 
 
-# Rest (R19)
+# What R19 promises on rest statuses.
 
 
 def test_a_pushed_rest_status_never_closes_an_attempt() -> None:

@@ -24,7 +24,7 @@ def ok_answer(story: Story, at_s: float) -> None:
     story.answered(at_s)
 
 
-# Claims (R5)
+# What R5 promises on claims.
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "failed", "timed_out"])
@@ -258,7 +258,7 @@ def test_while_verifying_a_rest_answer_without_proof_decides_nothing() -> None:
     assert story.status == "verifying"
 
 
-# Version mismatch (R6)
+# What R6 promises on versions that deny a claim.
 
 
 def test_a_claim_of_success_with_the_old_version_still_running_after_a_reboot_fails() -> None:
@@ -293,7 +293,7 @@ def test_without_an_answer_after_the_claim_it_is_adopted_instead() -> None:
     assert (story.status, story.channel().confirmed) == ("succeeded", False)
 
 
-# Terminal is sticky (R7)
+# What R7 promises on outcomes that were told.
 
 
 @pytest.mark.parametrize("outcome", ["failed", "timed_out", "cancelled"])
@@ -352,7 +352,7 @@ def test_a_confirmed_outcome_told_again_changes_nothing_that_is_published() -> N
     assert len(story.events) == count
 
 
-# Versions without an attempt (R13)
+# What R13 promises on versions without an attempt.
 
 
 def test_a_version_that_changes_without_an_attempt_is_told() -> None:
