@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO
 
 import structlog
@@ -29,8 +31,39 @@ QUIET_LIBRARIES: Final = {
 
 _QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'?]*\?)[^\s\"'\\]+", re.IGNORECASE)
 
+_TEMPLATES: Final = 1000
+
 SHORTEST_SECRET: Final = 4
 """A shorter text would star ordinary words; no cloud and no broker gives out such a secret."""
+
+
+REPEATED_AFTER_S: Final = 10.0
+"""A library that retries ten times a second with a dozen clients is heard this often, with the number left out."""
+
+
+class Throttle(logging.Filter):
+    """Lets a library say the same thing only now and then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log the record; it then tells how many like it were left out."""
+        # A message's template, not its text: the libraries keep those few, so this stays small.
+        key = (record.name, str(record.msg))
+        now = self._clock()
+        said_at, left_out = self._said.get(key, (-math.inf, 0))
+        if now - said_at < REPEATED_AFTER_S:
+            self._said[key] = (said_at, left_out + 1)
+            return False
+        if len(self._said) >= _TEMPLATES:
+            self._said.clear()
+        self._said[key] = (now, 0)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more like this)", ()
+        return True
 
 
 class Redactor:
@@ -76,6 +109,7 @@ def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | Non
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, render],
         )
     )
+    handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

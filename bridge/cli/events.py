@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 from collections.abc import Collection
 from typing import Annotated, Any
@@ -65,13 +66,18 @@ async def _read(
             await consumer.seek_to_end(*partitions)
         open_ends = {} if follow else await ends_of(consumer)
         while follow or open_ends:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                for record in records:
-                    if not keys or record.key in keys:
-                        show(record)
+            fetched = await consumer.getmany(timeout_ms=500)
+            # Each partition keeps its order, which is that of its devices' revisions; among them goes the time.
+            for record in heapq.merge(*fetched.values(), key=_at):
+                if not keys or record.key in keys:
+                    show(record)
             for partition, end in list(open_ends.items()):
                 if await consumer.position(partition) >= end:
                     del open_ends[partition]
+
+
+def _at(record: ConsumerRecord) -> int:
+    return record.timestamp
 
 
 def _json_writer() -> Any:

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from bridge.config import LogSettings
-from bridge.logs import Redactor, configure_logs
+from bridge.logs import REPEATED_AFTER_S, Redactor, Throttle, configure_logs
 from consumer.secret import Secret
 
 KEY = 'k"ey\\with-specials'
@@ -121,6 +121,24 @@ def test_auto_means_json_without_a_terminal() -> None:
     structlog.get_logger().info("started")
 
     assert json.loads(stream.getvalue())["event"] == "started"
+
+
+def test_library_that_repeats_itself_is_heard_now_and_then() -> None:
+    now = 0.0
+    throttle = Throttle(lambda: now)
+
+    def said(message: str, *arguments: object) -> str | None:
+        record = logging.LogRecord("aiokafka", logging.ERROR, "", 0, message, arguments, None)
+        return record.getMessage() if throttle.filter(record) else None
+
+    assert said("no node %s", 1) == "no node 1"
+    assert said("no node %s", 2) is None
+    assert said("no metadata") == "no metadata"
+    assert said("no node %s", 3) is None
+    now += REPEATED_AFTER_S
+    assert said("no node %s", 4) == "no node 4 (and 2 more like this)"
+    now += REPEATED_AFTER_S
+    assert said("no node %s", 5) == "no node 5"
 
 
 def test_warnings_are_logged() -> None:
