@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from bridge.clouds import errors
+from bridge.reconcile.circuit import FAILURES_IN_A_ROW, Circuit
+
+
+def fail(circuit: Circuit, error: errors.CloudError, now: float = 0.0, device: str = "dev1") -> None:
+    circuit.failed(circuit.admit(), error, device, now)
+
+
+def unanswered() -> errors.CloudError:
+    return errors.Unanswered("down", api="test")
+
+
+@pytest.mark.parametrize("kind", [errors.Forbidden, errors.QuotaExhausted])
+def test_a_refused_account_is_left_alone_then_one_lookup_decides(kind: type[errors.CloudError]) -> None:
+    circuit = Circuit(1800)
+    fail(circuit, kind("no", api="test", code="28841004"))
+
+    assert circuit.state(1799.9) == "open"
+    assert circuit.cause is not None
+    assert (circuit.cause.error, circuit.cause.code) == (kind.error, "28841004")
+    assert circuit.state(1800) == "half_open"
+    fail(circuit, kind("no", api="test"), 1800)
+    assert circuit.state(3599) == "open"
+    assert circuit.state(3600) == "half_open"
+    circuit.answered(circuit.admit())
+    assert circuit.state(3600) == "closed"
+    assert circuit.cause is None
+
+
+def test_a_cloud_that_does_not_answer_is_tried_again_ever_more_rarely() -> None:
+    circuit, now, waits = Circuit(1800), 0.0, []
+    for _ in range(FAILURES_IN_A_ROW - 1):
+        fail(circuit, unanswered())
+        assert circuit.state(now) == "closed"
+    for _ in range(9):
+        fail(circuit, unanswered(), now)
+        opens_again_at = circuit.opens_again_at()
+        assert opens_again_at is not None
+        waits.append(opens_again_at - now)
+        now = opens_again_at
+        assert circuit.state(now) == "half_open"
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    circuit.answered(circuit.admit())
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(circuit, unanswered(), now)
+    assert circuit.opens_again_at() == now + 1
+
+
+def test_one_answer_between_failures_keeps_the_circuit_closed() -> None:
+    circuit = Circuit(1800)
+    for _ in range(10):
+        for _ in range(FAILURES_IN_A_ROW - 1):
+            fail(circuit, unanswered())
+        circuit.answered(circuit.admit())
+
+    assert circuit.state(0.0) == "closed"
+
+
+@pytest.mark.parametrize("kind", [errors.DeviceNotFound, errors.DeviceOffline, errors.BadRequest])
+def test_a_refusal_about_the_device_is_an_answer(kind: type[errors.CloudError]) -> None:
+    circuit = Circuit(1800)
+    for _ in range(FAILURES_IN_A_ROW - 1):
+        fail(circuit, unanswered())
+    fail(circuit, kind("no", api="test"))
+    fail(circuit, unanswered())
+
+    assert circuit.state(0.0) == "closed"
+
+
+def test_five_different_forbidden_devices_in_a_row_open_the_circuit() -> None:
+    circuit = Circuit(1800)
+    for number in range(4):
+        fail(circuit, errors.DeviceForbidden("no", api="test"), device=f"dev{number}")
+    for _ in range(10):
+        fail(circuit, errors.DeviceForbidden("no", api="test"), device="dev0")
+    assert circuit.state(0.0) == "closed"
+
+    fail(circuit, errors.DeviceForbidden("no", api="test"), device="dev4")
+
+    assert circuit.state(0.0) == "open"
+
+
+def test_an_answer_in_between_begins_the_count_of_forbidden_devices_anew() -> None:
+    circuit = Circuit(1800)
+    for number in range(20):
+        fail(circuit, errors.DeviceForbidden("no", api="test"), device=f"dev{number}")
+        circuit.answered(circuit.admit())
+
+    assert circuit.state(0.0) == "closed"
+
+
+def test_one_forbidden_device_does_not_keep_an_account_out_that_answers_again() -> None:
+    circuit = Circuit(1800)
+    fail(circuit, errors.QuotaExhausted("no", api="test"))
+    assert circuit.state(1800) == "half_open"
+
+    fail(circuit, errors.DeviceForbidden("no", api="test"), 1800)
+
+    assert circuit.state(1800) == "closed"
+
+
+def test_results_of_an_earlier_state_do_not_count() -> None:
+    circuit = Circuit(1800)
+    early = circuit.admit()
+    fail(circuit, errors.QuotaExhausted("no", api="test"))
+    circuit.answered(early)
+    assert circuit.state(0.0) == "open"
+
+    assert circuit.state(1800) == "half_open"
+    circuit.answered(early)
+    circuit.failed(early, unanswered(), "dev1", 1800)
+    assert circuit.state(1800) == "half_open"
+
+
+@pytest.mark.parametrize("kind", [errors.AuthRefused, errors.Misconfigured])
+def test_a_refusal_for_good_stops_the_account_whenever_it_comes(kind: type[errors.CloudError]) -> None:
+    circuit = Circuit(1800)
+    early = circuit.admit()
+    fail(circuit, errors.QuotaExhausted("no", api="test"))
+
+    circuit.failed(early, kind("wrong key", api="token"), "dev1", 0.0)
+
+    assert circuit.state(10**9) == "stopped"
+    assert circuit.opens_again_at() is None
+    circuit.answered(circuit.admit())
+    assert circuit.state(10**9) == "stopped"
