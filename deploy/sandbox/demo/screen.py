@@ -22,6 +22,7 @@ from deploy.sandbox.verify import Comparison
 from schemas import UpgradeEvent
 
 _PLAIN_PROGRESS_S = 5.0
+_PLAIN_WIDTH = 120
 _NOT_SHOWN = "ota.upgrade.progressed"
 """Far more than a person reads; they are counted."""
 _MOST_DIFFERENCES = 50
@@ -32,6 +33,8 @@ class Screen:
 
     def __init__(self, *, all_events: bool) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = _PLAIN_WIDTH
         self._all_events = all_events
         self._progress: Progress | None = None
         self._task = TaskID(0)
