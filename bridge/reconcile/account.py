@@ -87,6 +87,7 @@ class AccountLookups:
         )
         self._most_in_flight = min(IN_FLIGHT_MOST, max(2, math.ceil(account.api.rate_per_s)))
         self._is_owned = False
+        self._is_lost = False
         self._changed = asyncio.Event()
         self._serving: set[asyncio.Task[None]] = set()
         try:
@@ -115,7 +116,7 @@ class AccountLookups:
     def own(self) -> None:
         """Speak for the account from now on; the process before may have sent something a moment ago."""
         self._pace.pause(self._pace.window_s)
-        self._is_owned = True
+        self._is_owned, self._is_lost = True, False
         self._changed.set()
 
     def suspend(self) -> None:
@@ -124,7 +125,7 @@ class AccountLookups:
 
     def lose(self) -> None:
         """Another process speaks for the account: the lookups waiting here expire, and the fold asks that one."""
-        self._is_owned = False
+        self._is_owned, self._is_lost = False, True
         self._queue.clear()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -207,7 +208,7 @@ class AccountLookups:
         try:
             await self._asking.serve(waiting)
         except NotOwner:
-            if self._is_owned:
+            if not self._is_lost:
                 self._queue.put_back(waiting)
 
     def _served(self, task: asyncio.Task[None]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 from bridge.clouds.errors import CloudError, DeviceUnsupported, SchemaMismatch, Unanswered
 from bridge.clouds.settings import ApiAccount
@@ -128,7 +129,9 @@ class Asking:
             for lookup_id in waiting.lookups
         ]
         self.answers["ok"] += 1
-        await self._write([*looked.observations, *answers])
+        newest = next(reversed(waiting.lookups))
+        told = [replace(observation, lookup_id=newest) for observation in looked.observations]
+        await self._write([*told, *answers])
 
     async def _write(self, observations: Sequence[Observation]) -> None:
         refused = await self._sink.write([record_of(observation) for observation in observations])

@@ -139,7 +139,9 @@ def test_the_token_sample_is_read() -> None:
 
 
 def test_the_lifetimes_other_name_is_read() -> None:
-    assert token_of({"access_token": "a", "expire": "60"}, api="token", issued_at_ms=0).expires_at_ms == 60_000
+    assert (
+        token_of({"access_token": "a", "expire": "60"}, api="token", issued_at_ms=0).expires_at_ms == 60_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,9 +163,7 @@ def test_codes_may_be_strings_of_another_name() -> None:
     assert isinstance(refusal('{"success":false,"error_code":"1111","error_msg":"busy"}'), errors.Throttled)
 
 
-@pytest.mark.parametrize(
-    "body", ["<html>502</html>", "", '{"success":tr', "[1]", '"text"', "\ufeff{}"]
-)
+@pytest.mark.parametrize("body", ["<html>502</html>", "", '{"success":tr', "[1]", '"text"', "\ufeff{}"])
 def test_what_is_not_a_json_object_came_from_something_in_between(body: str) -> None:
     with pytest.raises(errors.Unanswered):
         opened(body)

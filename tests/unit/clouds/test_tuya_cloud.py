@@ -320,7 +320,9 @@ async def test_the_device_list_is_read_to_its_end_without_a_repeat() -> None:
     pages = [page async for page in asked(model, discovery="api").discover()]
 
     assert [len(page) for page in pages] == [20, 20, 5]
-    assert [device.device_id for page in pages for device in page] == [f"dev/{number}" for number in range(45)]
+    assert [device.device_id for page in pages for device in page] == [
+        f"dev/{number}" for number in range(45)
+    ]
     assert pages[0][0].product_id == "p1"
 
 
