@@ -8,6 +8,10 @@ from typing import Final
 DRIFT: Final = 100e-6
 """How far two hosts' clocks run apart, in seconds per second: five times what a free-running quartz does."""
 
+SIGNING_TOLERANCE_MS: Final = 30_000
+"""A signature's time may be off by minutes. It follows the measured offset only beyond this: a time that is corrected
+by milliseconds with every answer would run backwards, and a cloud that counts its rate by it would count wrongly."""
+
 EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: an answer's time before it is a default value, not a clock."""
 
@@ -24,6 +28,7 @@ class VendorClock:
         self._low_ms = 0.0
         self._high_ms = 0.0
         self._learned_at_ms: int | None = None
+        self._signing_offset_ms = 0
 
     @property
     def offset_ms(self) -> int:
@@ -43,6 +48,10 @@ class VendorClock:
         """The vendor's clock, Unix ms."""
         return self._local_ms() + self.offset_ms
 
+    def signing_ms(self) -> int:
+        """The time to sign a request with: the local clock, unless the vendor's is far from it."""
+        return self._local_ms() + self._signing_offset_ms
+
     def at_ms(self, local_ms: int) -> int:
         """The vendor's clock when the local one showed `local_ms`."""
         return local_ms + self.offset_ms
@@ -59,3 +68,5 @@ class VendorClock:
             if low <= known_high and high >= known_low:
                 low, high = max(low, known_low), min(high, known_high)
         self._low_ms, self._high_ms, self._learned_at_ms = low, high, received_ms
+        if abs(self.offset_ms - self._signing_offset_ms) > SIGNING_TOLERANCE_MS:
+            self._signing_offset_ms = self.offset_ms

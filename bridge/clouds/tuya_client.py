@@ -61,8 +61,8 @@ class TuyaClient:
         )
 
     def sign(self, api: str, path: str, query: Mapping[str, str], token: Token | None) -> Request:
-        """Return the signed GET request, at the vendor's time of now. Tokens are fetched without a token."""
-        t = str(self.clock.now_ms())
+        """Return the GET request, signed at this moment. Tokens are fetched without a token."""
+        t = str(self.clock.signing_ms())
         key, access_token = self._account.access_key.reveal(), token.value if token else ""
         headers = {"client_id": self._account.access_id, "t": t}
         if self._account.api.sign_version == "legacy":

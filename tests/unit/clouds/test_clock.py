@@ -56,3 +56,26 @@ def test_a_default_value_is_no_clock() -> None:
 
     assert clock.offset_ms == 0
     assert clock.uncertainty_ms is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(-15_000, 15_000)), max_size=20))
+def test_the_time_of_signatures_never_runs_backwards_for_a_small_correction(
+    answers: list[tuple[int, int]],
+) -> None:
+    local_ms = NOW_MS
+    clock = VendorClock(lambda: local_ms)
+    signed = [clock.signing_ms()]
+    for trip_ms, offset_ms in answers:
+        sent_ms, local_ms = local_ms, local_ms + trip_ms
+        clock.learn(sent_ms + offset_ms, sent_ms=sent_ms, received_ms=local_ms)
+        signed.append(clock.signing_ms())
+
+    assert signed == sorted(signed)
+
+
+def test_signatures_follow_a_clock_that_is_far_away() -> None:
+    clock = VendorClock(lambda: NOW_MS)
+
+    clock.learn(NOW_MS - 600_000, sent_ms=NOW_MS, received_ms=NOW_MS)
+
+    assert abs(clock.signing_ms() - NOW_MS + 600_000) <= 1
