@@ -1,0 +1,281 @@
+"""The fold on a real broker: exactly once, whatever ends a worker in the middle of its work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from confluent_kafka import Message
+
+from bridge.fold.policy import Policy
+from bridge.fold.stage import Fold
+from bridge.kafka.clients import producer_arguments
+from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.topics import ensure_topics
+from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
+from deploy.sandbox.brokers import Brokers
+from schemas import Observation
+from tests.integration.fold_topics import produce, pushed, read, until
+
+STEPS = ("pending", "downloading", "installing")
+
+
+@pytest.fixture
+async def settings(brokers: Brokers, kafka_prefix: str) -> KafkaSettings:
+    settings = KafkaSettings(
+        bootstrap_servers=brokers.kafka.bootstrap_servers,
+        prefix=kafka_prefix,
+        partitions=3,
+        session_timeout_s=6,
+    )
+    await ensure_topics(settings)
+    return settings
+
+
+@asynccontextmanager
+async def folding(settings: KafkaSettings, policy: Policy | None = None) -> AsyncIterator[Fold]:
+    """A running fold that owns every partition."""
+    fold, stop = Fold(settings, policy or Policy()), asyncio.Event()
+    running = asyncio.create_task(fold.run(stop))
+    await until(lambda: running.done() or len(fold.statistics().partitions_folding) == settings.partitions)
+    try:
+        yield fold
+    finally:
+        stop.set()
+        await running
+
+
+def upgrades(devices: int) -> list[Observation]:
+    """Each device goes through three statuses; all devices take each step before any takes the next."""
+    names = [f"device-{number}" for number in range(devices)]
+    return [pushed(name, step + 1, status) for step, status in enumerate(STEPS) for name in names]
+
+
+def assert_each_once(events: list[Message], devices: int) -> None:
+    revisions: dict[str, list[int]] = defaultdict(list)
+    for message in events:
+        event = json.loads(message.value())
+        revisions[event["device_id"]].append(event["revision"])
+    assert len(revisions) == devices
+    for published in revisions.values():
+        assert published == list(range(published[0], published[0] + len(STEPS)))
+
+
+async def test_every_change_is_published_once_and_the_latest_state_is_kept(settings: KafkaSettings) -> None:
+    async with folding(settings):
+        await produce(settings, upgrades(50))
+        events = await read(settings, "upgrade-events", 150)
+
+    states = {
+        message.key(): json.loads(message.value()) for message in await read(settings, "upgrade-state", 50)
+    }
+    assert_each_once(events, 50)
+    assert {state["status"] for state in states.values()} == {"installing"}
+
+
+async def test_a_devices_records_lie_in_the_partition_of_its_observations(settings: KafkaSettings) -> None:
+    async with folding(settings):
+        await produce(settings, upgrades(20))
+        events = await read(settings, "upgrade-events", 60)
+
+    places = {message.key(): message.partition() for message in await read(settings, "observations", 60)}
+    assert all(places[message.key()] == message.partition() for message in events)
+
+
+async def test_a_new_process_goes_on_where_the_last_one_stopped(settings: KafkaSettings) -> None:
+    observations = upgrades(30)
+    async with folding(settings):
+        await produce(settings, observations[:45])
+        await read(settings, "upgrade-events", 45)
+    async with folding(settings) as fold:
+        devices = fold.statistics().devices
+        await produce(settings, observations[45:])
+        events = await read(settings, "upgrade-events", 90)
+
+    assert devices == 30
+    assert_each_once(events, 30)
+
+
+async def test_a_worker_that_dies_between_produce_and_commit_publishes_nothing_twice(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = iter([True, False, True, True] + [False] * 10_000)
+    commit = AIOKafkaProducer.commit_transaction
+
+    async def die_or_commit(producer: AIOKafkaProducer) -> None:
+        if next(deaths):
+            raise KafkaError
+        await commit(producer)
+
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", die_or_commit)
+    async with folding(settings) as fold:
+        await produce(settings, upgrades(40))
+        events = await read(settings, "upgrade-events", 120)
+
+    assert fold.statistics().counts["takeovers_again"] == 3
+    assert_each_once(events, 40)
+
+
+async def test_a_worker_that_dies_after_a_commit_it_did_not_see_publishes_nothing_twice(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths = iter([False, True, True, False, True] + [False] * 10_000)
+    commit = AIOKafkaProducer.commit_transaction
+
+    async def commit_and_die(producer: AIOKafkaProducer) -> None:
+        await commit(producer)
+        if next(deaths):
+            raise KafkaError
+
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", commit_and_die)
+    async with folding(settings) as fold:
+        await produce(settings, upgrades(40))
+        events = await read(settings, "upgrade-events", 120)
+
+    assert fold.statistics().counts["takeovers_again"] == 3
+    assert_each_once(events, 40)
+
+
+async def test_a_doubtful_transaction_is_followed_by_a_new_producer(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.kafka.transactions.DOUBTFUL_AFTER_S", 0.0)
+    async with folding(settings) as fold:
+        await produce(settings, upgrades(10))
+        events = await read(settings, "upgrade-events", 30)
+        counts = fold.statistics().counts
+
+    assert counts["takeovers_again"] >= 1
+    assert_each_once(events, 10)
+
+
+async def test_an_older_producer_of_the_same_id_is_fenced(settings: KafkaSettings) -> None:
+    record = TransactionRecord(f"{settings.prefix}.upgrade-events.v1", 0, b"d", b"{}", 1_700_000_000_000)
+    older = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
+    newer = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
+    try:
+        with pytest.raises(KafkaError):
+            await older.commit([record], {}, "group")
+        await newer.commit([record], {}, "group")
+    finally:
+        await older.close()
+        await newer.close()
+
+    assert len(await read(settings, "upgrade-events", 1)) == 1
+
+
+async def test_two_processes_share_the_partitions_and_one_takes_over_from_the_other(
+    settings: KafkaSettings,
+) -> None:
+    observations = upgrades(60)
+    async with folding(settings) as first:
+        second, stop = Fold(settings, Policy()), asyncio.Event()
+        running = asyncio.create_task(second.run(stop))
+        await until(
+            lambda: (
+                len(second.statistics().partitions_folding) >= 1
+                and len(first.statistics().partitions_folding) + len(second.statistics().partitions_folding)
+                == 3
+            )
+        )
+        await produce(settings, observations[:90])
+        await read(settings, "upgrade-events", 90)
+        stop.set()
+        await running
+        await until(lambda: len(first.statistics().partitions_folding) == 3)
+        await produce(settings, observations[90:])
+        events = await read(settings, "upgrade-events", 180)
+
+    assert_each_once(events, 60)
+
+
+async def test_an_observation_that_cannot_be_folded_is_one_dead_letter_and_stops_nothing(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.fold import worker  # noqa: PLC0415
+
+    fold = worker.fold
+
+    def break_on_one(device, given, policy):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if getattr(given, "device_id", "") == "device-3":
+            raise ZeroDivisionError
+        return fold(device, given, policy)
+
+    monkeypatch.setattr(worker, "fold", break_on_one)
+    async with folding(settings):
+        await produce(settings, [b"not json", *upgrades(10)])
+        events = await read(settings, "upgrade-events", 27)
+        letters = [json.loads(letter.value()) for letter in await read(settings, "dead-letters", 4)]
+
+    assert_each_once(events, 9)
+    assert [letter["reason"] for letter in letters] == ["internal_error"] * 4
+    assert len({letter["source_position"] for letter in letters}) == 4
+
+
+async def test_a_lookup_asked_for_reaches_the_accounts_partition(settings: KafkaSettings) -> None:
+    async with folding(settings):
+        await produce(settings, upgrades(20))
+        lookups = await read(settings, "lookups", 20)
+
+    assert {lookup.key() for lookup in lookups} == {b"home"}
+    assert len({lookup.partition() for lookup in lookups}) == 1
+    assert len({json.loads(lookup.value())["device_id"] for lookup in lookups}) == 20
+
+
+async def test_records_fetched_before_a_take_over_are_not_folded_by_the_next_worker(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library hands out records from the committed offset before the callback and the seek are through."""
+    observations = upgrades(200)
+    async with folding(settings):
+        await produce(settings, observations[:300])
+        await read(settings, "upgrade-events", 300)
+    slow_start = TransactionalProducer.start
+
+    async def start_slowly(settings: KafkaSettings, transactional_id: str) -> TransactionalProducer:
+        await asyncio.sleep(0.5)
+        return await slow_start(settings, transactional_id)
+
+    await produce(settings, observations[300:])
+    monkeypatch.setattr(TransactionalProducer, "start", start_slowly)
+    async with folding(settings):
+        events = await read(settings, "upgrade-events", 600)
+
+    assert_each_once(events, 200)
+
+
+async def test_a_recreated_observations_topic_is_read_from_its_start(settings: KafkaSettings) -> None:
+    from aiokafka.admin import AIOKafkaAdminClient  # noqa: PLC0415
+
+    async with folding(settings):
+        await produce(settings, upgrades(30))
+        await read(settings, "upgrade-events", 90)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([f"{settings.prefix}.observations.v1"])
+    await admin.close()
+    await until_gone(settings)
+    await ensure_topics(settings)
+    later = [pushed(f"device-{number}", 100, "verifying", claimed="failed") for number in range(30)]
+    async with folding(settings):
+        await produce(settings, later)
+        events = await read(settings, "upgrade-events", 120)
+
+    assert sum(json.loads(event.value())["status"] == "verifying" for event in events) == 30
+
+
+async def until_gone(settings: KafkaSettings) -> None:
+    """A deleted topic stays in the metadata for a moment."""
+    name = f"{settings.prefix}.observations.v1"
+
+    async def is_gone() -> bool:
+        async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+            return name not in (await producer.client.fetch_all_metadata()).topics()
+
+    await until(is_gone)
