@@ -1,0 +1,195 @@
+"""`ota-bridge run` as one process: what it waits for, what ends it, and with which exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.topics import ensure_topics, topic_name
+from consumer.settings import GatewayAccount
+from deploy.sandbox.brokers import Brokers
+from deploy.sandbox.brokers.ports import free_ports
+from tests.integration.running_bridge import RunningBridge
+
+
+def all_run(status: dict[str, Any]) -> bool:
+    fold = status["stages"].get("fold", {}).get("statistics")
+    return (
+        fold is not None
+        and len(fold["partitions_folding"]) == 2
+        and all(stage["state"] == "running" for stage in status["stages"].values())
+    )
+
+
+@contextlib.asynccontextmanager
+async def forwarded(port: int, target: str) -> AsyncIterator[None]:
+    """Make `target` reachable at `port`, as when a broker appears where the bridge looks for it."""
+    host, _, number = target.rpartition(":")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(host, int(number))
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", port)
+    async with server:
+        yield
+
+
+async def test_bridge_waits_for_kafka_says_so_and_goes_on_when_it_comes(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    async with RunningBridge(
+        tmp_path, gateway_account, f"127.0.0.1:{port}", kafka_prefix, partitions=2
+    ) as bridge:
+        status = await bridge.status(lambda status: status["kafka"].get("attempts", 0) >= 2)
+        assert status["kafka"]["state"] == "unreachable"
+        assert status["kafka"]["last_error"]
+        assert (await bridge.get("/livez")).status_code == 200
+
+        async with forwarded(port, brokers.kafka.bootstrap_servers):
+            await bridge.status(all_run)
+
+        assert await bridge.child.stop(30) == 0
+
+
+async def test_sigterm_stops_everything_cleanly_and_no_secret_was_written(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    async with RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    ) as bridge:
+        await bridge.status(all_run)
+        page = (await bridge.get("/status")).text
+
+        assert await bridge.child.stop(30) == 0
+
+    assert bridge.log("stopped")[0]["exit_code"] == 0
+    assert not bridge.log("stage_died")
+    assert gateway_account.access_key.reveal() not in bridge.log_file.read_text() + page
+
+
+async def test_one_stage_may_run_alone(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    async with RunningBridge(
+        tmp_path,
+        gateway_account,
+        brokers.kafka.bootstrap_servers,
+        kafka_prefix,
+        "--stage",
+        "fold",
+        partitions=2,
+    ) as bridge:
+        status = await bridge.status(all_run)
+
+        assert list(status["stages"]) == ["fold"]
+        assert await bridge.child.stop(30) == 0
+
+
+async def test_topic_with_another_cleanup_policy_ends_with_2(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    topic = topic_name(kafka_prefix, "upgrade-state")
+    admin = AdminClient({"bootstrap.servers": brokers.kafka.bootstrap_servers})
+    wrong = NewTopic(topic, 2, 1, config={"cleanup.policy": "delete"})
+    await asyncio.to_thread(admin.create_topics([wrong])[topic].result)
+
+    async with RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    ) as bridge:
+        assert await bridge.child.wait() == 2
+
+    (refused,) = bridge.log("topic_refused")
+    assert topic in refused["problem"]
+    assert "cleanup.policy=delete" in refused["problem"]
+    assert "compact" in refused["problem"]
+
+
+async def test_refusal_of_every_account_ends_with_3(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    async with RunningBridge(
+        tmp_path,
+        gateway_account,
+        brokers.kafka.bootstrap_servers,
+        kafka_prefix,
+        access_key="0" * 32,
+        partitions=2,
+    ) as bridge:
+        assert await bridge.child.wait() == 3
+
+    (refused,) = bridge.log("stage_refused")
+    assert refused["stage"] == "consumer"
+    assert gateway_account.name in refused["error"]
+    assert "0" * 32 not in bridge.log_file.read_text()
+
+
+async def test_commands_show_what_the_topics_hold(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    settings = KafkaSettings(
+        bootstrap_servers=brokers.kafka.bootstrap_servers, prefix=kafka_prefix, partitions=2
+    )
+    await ensure_topics(settings)
+    bridge = RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    )
+
+    assert await command(bridge, "state", "nobody") == (
+        5,
+        [],
+        "The bridge knows nothing about device nobody.\n",
+    )
+    assert await command(bridge, "events", "--from-beginning", "--no-follow") == (0, [], "")
+    code, (reports,), _ = await command(bridge, "topics", "check")
+    assert code == 0
+    assert {report["topic"] for report in reports} >= {topic_name(kafka_prefix, "lookups")}
+
+
+async def command(bridge: RunningBridge, *arguments: str) -> tuple[int, list[Any], str]:
+    """Run another command with the bridge's configuration; return exit code, JSON lines, and what it complained."""
+    process = await asyncio.create_subprocess_exec(
+        bridge.executable,
+        *arguments,
+        "-c",
+        str(bridge.config_file),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, complaint = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, [json.loads(line) for line in out.splitlines()], complaint.decode()
+
+
+@pytest.mark.parametrize("name", ["upgrade-events", "upgrade-state"])
+async def test_reading_a_missing_topic_does_not_create_it(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path, name: str
+) -> None:
+    bridge = RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    )
+    arguments = ["events", "--no-follow"] if name == "upgrade-events" else ["state", "device"]
+
+    code, _, complaint = await command(bridge, *arguments)
+
+    assert code == 5
+    assert f"{kafka_prefix}.{name}.v1" in complaint
+    admin = AdminClient({"bootstrap.servers": brokers.kafka.bootstrap_servers})
+    topics = await asyncio.to_thread(admin.list_topics, timeout=10)
+    assert not any(topic.startswith(kafka_prefix) for topic in topics.topics)
