@@ -25,9 +25,12 @@ def main() -> int:
     parser.add_argument("--push-drop", type=float, default=0.1, help="share of pushes that get lost")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same upgrades")
     parser.add_argument("--all", action="store_true", help="show progress events as well")
+    parser.add_argument(
+        "--directory", type=Path, default=PROJECT / "build" / "demo", help="where its files go"
+    )
     arguments = parser.parse_args()
     order = DemoOrder(
-        directory=Path(PROJECT / "build" / "demo"),
+        directory=arguments.directory.absolute(),
         devices=arguments.devices,
         rate_per_s=arguments.rate_per_s,
         push_drop=arguments.push_drop,
