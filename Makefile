@@ -44,6 +44,7 @@ format: setup  ## Bring the code into one form
 
 docs: setup  ## Write the generated parts of docs/ anew
 	$(BIN)/python -m bridge.config.page docs/configuration.md
+	$(BIN)/ota-bridge schemas export docs/schemas
 
 lock: need-python $(UV)  ## Write requirements/*.txt anew: with hashes, for every platform; UPGRADE=1 takes new versions
 	$(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml -o requirements/runtime.txt

@@ -31,6 +31,11 @@ def application() -> App:
     topics.command("bridge.cli.topics:create", name="create", help="Create what is missing, check the rest.")
     topics.command("bridge.cli.topics:check", name="check", help="Check the topics; create nothing.")
     app.command(topics)
+    schemas = App(name="schemas", help="The records' schemas, for other languages.")
+    schemas.command(
+        "bridge.cli.schemas:export", name="export", help="Write JSON Schemas and an AsyncAPI document."
+    )
+    app.command(schemas)
     config = App(name="config", help="The configuration file.")
     config.command("bridge.cli.config:example", name="example", help="Print a complete file to start from.")
     app.command(config)

@@ -1,0 +1,27 @@
+"""`ota-bridge schemas export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from bridge.cli.failure import CommandFailed
+from bridge.exit_codes import ExitCode
+from schemas.export import documents
+
+
+def export(
+    directory: Annotated[Path, Parameter(help="Where the documents go; made where it is missing.")],
+    *,
+    prefix: Annotated[str, Parameter(help="What your topics' names begin with.")] = "ota",
+) -> None:
+    """Write the JSON Schema of every record, and one AsyncAPI document of the topics."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in documents(prefix).items():
+            (directory / name).write_bytes(content)
+            print(directory / name)
+    except OSError as error:
+        raise CommandFailed(ExitCode.USAGE, f"Cannot write to {directory}: {error.strerror}.") from error
