@@ -225,7 +225,7 @@ class Daemon:
         return [
             supervisor.name
             for supervisor in self._supervisors
-            if supervisor.status().state not in ("stopped", "failed")
+            if supervisor.state not in ("stopped", "failed")
         ]
 
     def status(self) -> Status:
@@ -254,6 +254,9 @@ def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(configuration, stages, redact))
+    except Exception:
+        log.exception("unexpected", remedy="this is a defect, please report it with this line")
+        return ExitCode.UNEXPECTED
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -96,6 +96,11 @@ class Supervisor:
         self._state = "stopped"
         return None
 
+    @property
+    def state(self) -> State:
+        """How the stage fares."""
+        return self._state
+
     def status(self) -> StageStatus:
         """Return the stage's state with its statistics."""
         return StageStatus(
