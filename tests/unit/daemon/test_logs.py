@@ -14,25 +14,15 @@ import structlog
 from bridge.config import LogSettings
 from bridge.logs import REPEATED_AFTER_S, Redactor, Throttle, configure_logs
 from consumer.secret import Secret
+from tests.restored_logging import restored_logging
 
 KEY = 'k"ey\\with-specials'
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Give the process its logging back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    libraries = {
-        name: logging.getLogger(name).level
-        for name in ("aiokafka", "httpx", "httpcore", "uvicorn", "asyncio")
-    }
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(capture=False)
-    root.handlers[:], root.level = handlers, level
-    for name, before in libraries.items():
-        logging.getLogger(name).setLevel(before)
+    with restored_logging():
+        yield
 
 
 def configured(log_format: str, level: str = "info", *secrets: str) -> io.StringIO:
