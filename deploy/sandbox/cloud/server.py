@@ -45,7 +45,11 @@ class AppServer:
 
     async def run(self) -> None:
         """Serve until `stop`."""
-        await self._server.serve(sockets=[self._listener])
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            # Cancelled, uvicorn leaves it open.
+            self._listener.close()
 
     async def answering(self) -> None:
         """Return once requests are served."""

@@ -53,6 +53,8 @@ class SimulatedCloud:
         self.accounts = tuple(accounts)
         self.control_url = ""
         """Set once it runs."""
+        self.tenants: dict[str, Tenant] = {}
+        """By account name, once it runs: for who wants to see more than the control API tells."""
         self._rest_urls: dict[str, str] = {}
         self._brokers = brokers
         self._directory = directory or brokers.ca_file.parent
@@ -83,15 +85,16 @@ class SimulatedCloud:
         timeline = Timeline()
         faults = FaultBoard(tuple(account.name for account in self.accounts))
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        tenants = [await self._admit(account, timeline, faults, stack, group) for account in self.accounts]
+        for account in self.accounts:
+            self.tenants[account.name] = await self._admit(account, timeline, faults, stack, group)
         stack.callback(group.create_task(timeline.run()).cancel)
 
         certificate = self._brokers.server_certificate
-        rest = TuyaRest(tenants, faults=faults, now_s=timeline.now_s, seed=self._seed)
+        rest = TuyaRest(tuple(self.tenants.values()), faults=faults, now_s=timeline.now_s, seed=self._seed)
         rest_server = AppServer(rest.app, cert_file=certificate.cert_file, key_file=certificate.key_file)
         actions = BrokerActions(self._brokers.pulsar, self._brokers.kafka, group)
         control = Control(
-            {tenant.account.name: tenant for tenant in tenants},
+            self.tenants,
             faults=faults,
             timeline=timeline,
             brokers=actions,
