@@ -1,0 +1,161 @@
+"""One campaign in the sandbox under faults, with the real bridge as a process that may be killed, and its verdict.
+
+The verdict is a stranger's: librdkafka reads the public topics from their start, the control API tells the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from msgspec import Struct
+
+from deploy.sandbox.brokers.process import Child
+from deploy.sandbox.public_topics import StateTable, TopicReader, read_events
+from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.verify import Comparison, await_truth, find_broken_revisions
+
+CONVERGE_WITHIN_S = 60.0
+STOP_WITHIN_S = 30.0
+POLL_S = 0.5
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What a campaign left behind."""
+
+    comparison: Comparison
+    broken_revisions: list[str]
+    events: int
+    report: Mapping[str, Any]
+    dead_letters: Mapping[str, int]
+    kills: int
+
+    def assert_true_and_whole(self) -> None:
+        """State equals truth for every device, and every device's revisions rise by one."""
+        assert not self.comparison.differences, "\n".join(map(str, self.comparison.differences[:20]))
+        assert not self.broken_revisions, "\n".join(self.broken_revisions[:20])
+
+    def __str__(self) -> str:
+        ended = ", ".join(f"{count} {status}" for status, count in sorted(self.report["ended"].items()))
+        return (
+            f"{self.comparison}; {self.events} events, {len(self.broken_revisions)} holes or repeats; "
+            f"{self.kills} kills; pushes: {self.report['pushes_sent']} sent, {self.report['pushes_dropped']} "
+            f"dropped, {dict(self.report['pushes_garbled'])} garbled; dead letters: {dict(self.dead_letters)}; {ended}"
+        )
+
+
+class Bridge:
+    """`ota-bridge run` on the sandbox's configuration; started again after each kill."""
+
+    def __init__(self, sandbox: Sandbox, log_file: Path) -> None:
+        program = Path(sys.executable).with_name("ota-bridge")
+        self._command = [str(program), "run", "-c", str(sandbox.config_file)]
+        self._log_file = log_file
+        self._child: Child | None = None
+        self.kills = 0
+
+    def start(self) -> None:
+        self._child = Child("The bridge", self._command, log_file=self._log_file)
+
+    def check(self) -> None:
+        """Fail where the bridge ended by itself."""
+        if self._child is not None and self._child.exit_code is not None:
+            raise self._child.failed(f"ended by itself with exit code {self._child.exit_code}")
+
+    async def kill_and_restart(self) -> None:
+        """kill -9, and a new process at once."""
+        self.check()
+        assert self._child is not None
+        await self._child.kill()
+        self.kills += 1
+        self.start()
+
+    async def stop(self) -> int:
+        """SIGTERM, as an operator stops it; return the exit code."""
+        assert self._child is not None
+        return await self._child.stop(STOP_WITHIN_S)
+
+
+@asynccontextmanager
+async def running_bridge(sandbox: Sandbox, log_file: Path) -> AsyncIterator[Bridge]:
+    """A started bridge that is stopped cleanly at the end."""
+    bridge = Bridge(sandbox, log_file)
+    bridge.start()
+    try:
+        yield bridge
+    finally:
+        code = await bridge.stop()
+    assert code == 0, f"the bridge stopped with exit code {code}"
+
+
+async def run_campaign(
+    sandbox: Sandbox,
+    bridge: Bridge,
+    *,
+    devices: int,
+    rate_per_s: float,
+    seed: int,
+    faults: Mapping[str, object] | None = None,
+    endings: Mapping[str, float] | None = None,
+    kills: int = 0,
+) -> Verdict:
+    """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge."""
+    (account,) = sandbox.description["accounts"]
+    servers = sandbox.description["kafka"]["bootstrap_servers"]
+    body: dict[str, Any] = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
+    if endings is not None:
+        body["endings"] = endings
+    async with httpx.AsyncClient(
+        base_url=sandbox.description["control_url"], trust_env=False, timeout=60
+    ) as control:
+        (await control.put("/faults", json=dict(faults or {}))).raise_for_status()
+        started = await control.post("/campaigns", json=body)
+        started.raise_for_status()
+        murders = asyncio.create_task(_kill(bridge, kills, random.Random(seed)))
+        report = await _finished(control, started.json()["id"], bridge)
+        await murders
+        with StateTable(servers) as table:
+            comparison = await await_truth(
+                sandbox.description["control_url"], table, within_s=CONVERGE_WITHIN_S
+            )
+            events = await asyncio.to_thread(read_events, servers)
+            await asyncio.to_thread(table.refresh)
+            broken = find_broken_revisions(events, table.states)
+        report = (await control.get(f"/campaigns/{started.json()['id']}")).json()
+        (await control.put("/faults", json={})).raise_for_status()
+    return Verdict(
+        comparison=comparison,
+        broken_revisions=broken,
+        events=len(events),
+        report=report,
+        dead_letters=await asyncio.to_thread(_dead_letters, servers),
+        kills=bridge.kills,
+    )
+
+
+async def _finished(control: httpx.AsyncClient, campaign: str, bridge: Bridge) -> dict[str, Any]:
+    while True:
+        bridge.check()
+        report: dict[str, Any] = (await control.get(f"/campaigns/{campaign}")).json()
+        if report["state"] == "finished":
+            return report
+        await asyncio.sleep(POLL_S)
+
+
+async def _kill(bridge: Bridge, kills: int, chance: random.Random) -> None:
+    """8 to 14 s apart, longer than the session timeout: each process folds before it dies."""
+    for _ in range(kills):
+        await asyncio.sleep(chance.uniform(8, 14))
+        await bridge.kill_and_restart()
+
+
+def _dead_letters(bootstrap_servers: str) -> dict[str, int]:
+    with TopicReader(bootstrap_servers, "ota.dead-letters.v1") as reader:
+        return dict(Counter(record.value["reason"] for record in reader.read() if record.value is not None))

@@ -1,0 +1,66 @@
+"""The full forms: 500 devices under faults, and ten kills of the bridge in the middle of a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.sandbox.supervisor import Sandbox
+from tests.chaos.campaign import run_campaign, running_bridge
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+
+FAULTS = {"push_drop": 0.3, "push_duplicate": 0.2, "rest_5xx": 0.2}
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path / "sandbox") as sandbox:
+        yield sandbox
+
+
+async def test_500_devices_end_in_the_truth_under_faults(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(sandbox, bridge, devices=500, rate_per_s=20, seed=11, faults=FAULTS)
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+
+
+async def test_ten_kills_lose_nothing_and_repeat_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox, bridge, devices=500, rate_per_s=5, seed=12, faults=FAULTS, kills=10
+        )
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    assert verdict.kills == 10
+
+
+async def test_every_ending_is_told_as_it_was(sandbox: Sandbox, tmp_path: Path) -> None:
+    endings = {
+        "succeeded": 0.3,
+        "failed": 0.1,
+        "timed_out": 0.1,
+        "silent": 0.1,
+        "cancelled": 0.1,
+        "stuck": 0.1,
+        "removed": 0.1,
+        "offline": 0.1,
+    }
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox,
+            bridge,
+            devices=300,
+            rate_per_s=20,
+            seed=13,
+            faults={"push_drop": 0.1, "push_duplicate": 0.1},
+            endings=endings,
+        )
+
+    print(verdict)
+    verdict.assert_true_and_whole()

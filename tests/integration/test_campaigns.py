@@ -1,0 +1,60 @@
+"""Whole campaigns through the whole bridge: whatever is lost, repeated, garbled or killed, the table tells the truth.
+
+Short forms of `make chaos`. Every test has a sandbox of its own: the topics' content is the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.sandbox.supervisor import Sandbox
+from tests.chaos.campaign import run_campaign, running_bridge
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path / "sandbox") as sandbox:
+        yield sandbox
+
+
+async def test_lost_and_repeated_pushes_and_a_failing_api_end_in_the_truth(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    faults = {"push_drop": 0.3, "push_duplicate": 0.2, "rest_5xx": 0.2}
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(sandbox, bridge, devices=100, rate_per_s=20, seed=1, faults=faults)
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    assert verdict.report["pushes_dropped"] > 0
+
+
+async def test_kill_9_loses_nothing_and_repeats_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    faults = {"push_drop": 0.3, "push_duplicate": 0.2, "rest_5xx": 0.2}
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox, bridge, devices=100, rate_per_s=4, seed=2, faults=faults, kills=3
+        )
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    assert verdict.kills == 3
+
+
+async def test_each_garbled_push_is_one_dead_letter_with_its_reason_and_no_other_push_is(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox, bridge, devices=50, rate_per_s=20, seed=3, faults={"push_garble": 0.2}
+        )
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    assert len(verdict.dead_letters) >= 3
+    assert verdict.dead_letters == verdict.report["pushes_garbled"]
