@@ -200,7 +200,7 @@ class Reconcile:
                 await consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # The group is changing, or its coordinator: no proof until it has settled. What was read stays read.
-            log.info("commit_not_confirmed", problem=f"{type(error).__name__}: {error}")
+            log.info("commit_not_confirmed", problem=type(error).__name__)
         else:
             self._membership.proved(sent_at)
 
