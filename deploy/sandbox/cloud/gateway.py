@@ -144,7 +144,8 @@ class Gateway:
     ) -> None:
         reason = self._spoil_reason(dice)
         other = self._fleet[(device.number + 1) % len(self._fleet)]
-        if reason == "id_conflict" and other is device:
+        # A message about a device that was removed would say that it is back.
+        if reason == "id_conflict" and (other is device or other.removed):
             reason = "unknown_shape"
         key, manner = self._manner(dice)
         parts = Spoiling(
