@@ -62,8 +62,6 @@ def run_command(arguments: Sequence[str]) -> int:
     except CommandFailed as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return ExitCode.OK
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import sys
 from collections.abc import Collection
@@ -41,9 +42,12 @@ def events(
     """
     settings = load_kafka(config)
     show = _json_writer() if wants_json(json) else _line_writer()
-    run_with_kafka(
-        settings, _read(settings, show, from_beginning=from_beginning, follow=follow, devices=set(device))
-    )
+    # Ctrl-C is how following ends.
+    with contextlib.suppress(KeyboardInterrupt):
+        run_with_kafka(
+            settings,
+            _read(settings, show, from_beginning=from_beginning, follow=follow, devices=set(device)),
+        )
 
 
 async def _read(

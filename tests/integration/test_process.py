@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bridge.kafka.settings import KafkaSettings
-from bridge.kafka.topics import ensure_topics, topic_name
+from bridge.kafka.topics import topic_name
 from consumer.settings import GatewayAccount
 from deploy.sandbox.brokers import Brokers
 from deploy.sandbox.brokers.ports import free_ports
@@ -138,58 +135,3 @@ async def test_refusal_of_every_account_ends_with_3(
     assert refused["stage"] == "consumer"
     assert gateway_account.name in refused["error"]
     assert "0" * 32 not in bridge.log_file.read_text()
-
-
-async def test_commands_show_what_the_topics_hold(
-    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
-) -> None:
-    settings = KafkaSettings(
-        bootstrap_servers=brokers.kafka.bootstrap_servers, prefix=kafka_prefix, partitions=2
-    )
-    await ensure_topics(settings)
-    bridge = RunningBridge(
-        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
-    )
-
-    assert await command(bridge, "state", "nobody") == (
-        5,
-        [],
-        "The bridge knows nothing about device nobody.\n",
-    )
-    assert await command(bridge, "events", "--from-beginning", "--no-follow") == (0, [], "")
-    code, (reports,), _ = await command(bridge, "topics", "check")
-    assert code == 0
-    assert {report["topic"] for report in reports} >= {topic_name(kafka_prefix, "lookups")}
-
-
-async def command(bridge: RunningBridge, *arguments: str) -> tuple[int, list[Any], str]:
-    """Run another command with the bridge's configuration; return exit code, JSON lines, and what it complained."""
-    process = await asyncio.create_subprocess_exec(
-        bridge.executable,
-        *arguments,
-        "-c",
-        str(bridge.config_file),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, complaint = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, [json.loads(line) for line in out.splitlines()], complaint.decode()
-
-
-@pytest.mark.parametrize("name", ["upgrade-events", "upgrade-state"])
-async def test_reading_a_missing_topic_does_not_create_it(
-    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path, name: str
-) -> None:
-    bridge = RunningBridge(
-        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
-    )
-    arguments = ["events", "--no-follow"] if name == "upgrade-events" else ["state", "device"]
-
-    code, _, complaint = await command(bridge, *arguments)
-
-    assert code == 5
-    assert f"{kafka_prefix}.{name}.v1" in complaint
-    admin = AdminClient({"bootstrap.servers": brokers.kafka.bootstrap_servers})
-    topics = await asyncio.to_thread(admin.list_topics, timeout=10)
-    assert not any(topic.startswith(kafka_prefix) for topic in topics.topics)
