@@ -458,11 +458,11 @@ async def test_a_stop_lets_lookups_under_way_finish_and_starts_no_more() -> None
             desk.ask(name)
         while not model.asked["thing-firmware"]:
             await asyncio.sleep(0.1)
-        under_way = model.asked["thing-firmware"]
+        under_way = desk.lookups.statistics().in_flight
         assert not desk.sink.records
 
-    assert under_way == model.asked["thing-firmware"] == 1
-    assert [answer.outcome for answer in desk.sink.answers.values()] == ["ok"]
+    assert 1 <= under_way < len(names)
+    assert [answer.outcome for answer in desk.sink.answers.values()] == ["ok"] * under_way
 
 
 @in_virtual_time
