@@ -5,6 +5,7 @@ what was expected to go wrong is said in one sentence.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -21,10 +22,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_until_interrupted(name: str, program: Coroutine[Any, Any, int]) -> tuple[int, signal.Signals | None]:
     """Run `program` in an event loop of its own; return its exit code and the signal that ended it early, if one did.
 
-    The first signal cancels it, so that it cleans up; later ones change nothing. When the process that started us
-    ends, we are told by SIGTERM. An expected error is printed and is exit code 1.
+    The first signal cancels it, so that it cleans up; later ones change nothing. When make started us and ends, we
+    are told by SIGTERM; whoever starts us without make may go away. An expected error is printed and is exit code 1.
     """
-    tie_to_parent(signal.SIGTERM)
+    if "MAKELEVEL" in os.environ:
+        tie_to_parent(signal.SIGTERM)
     received: list[signal.Signals] = []
 
     async def main() -> int:
