@@ -241,8 +241,8 @@ def _decode_leniently(text: str, protocol: int) -> Message | Unlisted:
     struct = BY_BIZ_CODE.get(biz_code)
     if struct is None:
         return Unlisted(biz_code)
+    data = members.pop("bizData", None)
     kept = _scalars(members, struct)
-    data = members.get("bizData")
     if isinstance(data, dict):
         kept["bizData"] = _scalars(data, _DATA[struct])
     return msgspec.convert(kept | {"bizCode": biz_code}, struct)
