@@ -1,4 +1,4 @@
-"""The rules' times and numbers: the `[policy]` table. Every default is the one RULES.md was tried with."""
+"""The rules' times and numbers: the `[policy]` table. Every default was tried in simulations of many thousand upgrades."""
 
 from __future__ import annotations
 

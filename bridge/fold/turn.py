@@ -37,7 +37,7 @@ _ATTEMPTS: Final = UUID("5f0e3c1e-6d0b-5d0c-9a39-0f3b2f0b8a51")
 
 _CAUSES: Final = ("claim", "stalled", "online", "new_attempt", "hint", "operator", "gap", "periodic")
 _URGENCY: Final = {cause: rank for rank, cause in enumerate(_CAUSES)}
-"""DESIGN 6: the order in which an owner of an account serves lookups; a trigger only moves a cause up."""
+"""The order in which an owner of an account serves lookups; a trigger only moves a cause up."""
 
 DEVICE_STATUS_ORDER: Final[tuple[Status, ...]] = (
     "installing",
@@ -348,7 +348,10 @@ class ChannelTurn:
                 and self.open_attempt is not None
                 and _same_attempt(before, after)
             ):
+                # The stall ends first; what ended it is told by the next event.
+                self.shown = replace(before, stalled=False, last_evidence=after.last_evidence)
                 self._publish("ota.upgrade.resumed", before)
+                self.shown = after
             if _status_differs(before, after):
                 self._publish("ota.upgrade.status_changed", before)
             elif after.stalled and not before.stalled:

@@ -145,6 +145,7 @@ class KafkaWriter:
         """Return when the broker confirmed every record; see `consumer.sink.Sink`. Raises WriterStopped."""
         if not records:
             return ()
+        destinations = [self._destination(record) for record in records]
         write = Write(len(records))
         # The lock keeps the calls in their order while one of them waits for room.
         async with self._turn:
@@ -153,8 +154,8 @@ class KafkaWriter:
                 await self._room.wait()
             if self._stopped:
                 raise WriterStopped("the writer is stopped")
-            for index, record in enumerate(records):
-                self._outbox.offer(self._destination(record), Outgoing(record, write, index))
+            for index, (destination, record) in enumerate(zip(destinations, records, strict=True)):
+                self._outbox.offer(destination, Outgoing(record, write, index))
         self._empty.clear()
         self._work.set()
         return await write.done

@@ -1,14 +1,14 @@
 """When an account's next request may be sent: an exact rate, evenly spread, with a pause where the cloud asks for one.
 
-The rate holds in every window of a second as the cloud counts it, not only as we send: a request's place is free again
-a second after its *answer*, so however long either took on its way, no second ever sees more than the rate.
+The rate holds in every window of a second as the cloud counts it, not only as we send. A request reaches the cloud at
+some time between its sending and its answer; its place is free again a second after the latest that this can have been.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -20,6 +20,10 @@ from bridge.clouds.errors import Throttled
 
 WINDOW_MARGIN_S: Final = 0.005
 """The cloud's second may be a little longer than ours, and clocks have a resolution."""
+
+TRAVEL_MOST_S: Final = 0.15
+"""No request takes longer to reach the cloud, twice the way around the half of the earth. An answer that takes longer
+is one the cloud was slow to give; waiting for it would halve the rate of a cloud that needs a second."""
 
 BURST_SHARE: Final = 0.1
 """Lookups that were not started for a while may follow each other up to this share of a second's requests."""
@@ -67,7 +71,7 @@ class RequestPace:
         self._in_order = asyncio.Lock()
         self._changed = asyncio.Event()
         self._in_flight = 0
-        self._free_again_at: deque[float] = deque()
+        self._free_again_at: list[float] = []
         self._paused_until = 0.0
         self._pauses_in_a_row = 0
         self._requests = 0
@@ -97,17 +101,17 @@ class RequestPace:
         try:
             async with self._in_order:
                 await self._free_place()
-                self._in_flight += 1
+                sent_at = self._monotonic()
+                place = self._occupy(sent_at + TRAVEL_MOST_S + self._window_s)
         finally:
             self._waiting -= 1
 
-        was_sent = False
+        if not self._may_send():
+            self._move(place, sent_at)
+            raise NotOwner
+        self._requests += 1
+        self._in_flight += 1
         try:
-            if not self._may_send():
-                raise NotOwner
-            was_sent = True
-            self._requests += 1
-            sent_at = self._monotonic()
             yield
             if sent_at >= self._paused_until:
                 self._pauses_in_a_row = 0
@@ -116,9 +120,7 @@ class RequestPace:
             raise
         finally:
             self._in_flight -= 1
-            if was_sent:
-                self._free_again_at.append(self._monotonic() + self._window_s)
-            self._changed.set()
+            self._move(place, self._monotonic() + self._window_s)
 
     def statistics(self) -> PaceStatistics:
         """Return a look at the pace."""
@@ -132,7 +134,7 @@ class RequestPace:
 
     async def _free_place(self) -> None:
         """Return when a place is free and no pause is on."""
-        while (wait_s := self._wait_s()) is None or wait_s > 0:
+        while (wait_s := self._wait_s()) > 0:
             self._changed.clear()
             try:
                 async with asyncio.timeout(wait_s):
@@ -140,17 +142,26 @@ class RequestPace:
             except TimeoutError:
                 continue
 
-    def _wait_s(self) -> float | None:
-        """Return for how long no request may be sent; None: until an answer comes."""
+    def _wait_s(self) -> float:
+        """Return for how long no request may be sent."""
         now = self._monotonic()
-        while self._free_again_at and self._free_again_at[0] <= now:
-            self._free_again_at.popleft()
+        del self._free_again_at[: bisect_right(self._free_again_at, now)]
         pause_s = max(0.0, self._paused_until - now)
-        if self._in_flight + len(self._free_again_at) < self._most:
+        if len(self._free_again_at) < self._most:
             return pause_s
-        if not self._free_again_at:
-            return None
         return max(pause_s, self._free_again_at[0] - now)
+
+    def _occupy(self, free_again_at: float) -> float:
+        insort(self._free_again_at, free_again_at)
+        return free_again_at
+
+    def _move(self, place: float, free_again_at: float) -> None:
+        """An answer frees its request's place earlier than was to be feared, never later."""
+        index = bisect_left(self._free_again_at, place)
+        if free_again_at < place and index < len(self._free_again_at) and self._free_again_at[index] == place:
+            del self._free_again_at[index]
+            self._occupy(free_again_at)
+        self._changed.set()
 
     def _throttle(self, sent_at: float) -> None:
         """Pause, longer each time in a row; requests that were under way when a pause began are part of its cause."""

@@ -70,7 +70,7 @@ class Bridge:
             raise self._child.failed(f"ended by itself with exit code {self._child.exit_code}")
 
     async def kill_and_restart(self) -> None:
-        """kill -9, and a new process at once."""
+        """Kill -9, and a new process at once."""
         self.check()
         assert self._child is not None
         await self._child.kill()

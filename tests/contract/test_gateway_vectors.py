@@ -75,7 +75,7 @@ def test_the_two_halves_join_to_the_json_that_the_gateway_expects() -> None:
     user, password = auth.basic_halves(_ID, _SECRET)
 
     assert f"{user}:{password}" == auth.authentication_json(_ID, _SECRET) == _CREDENTIALS["auth_data"]
-    assert auth.METHOD == _CREDENTIALS["auth_method_name"]
+    assert _CREDENTIALS["auth_method_name"] == auth.METHOD
 
 
 def test_topics_are_the_channels_of_the_accounts_own_tenant() -> None:
