@@ -234,9 +234,37 @@ async def test_neither_signature_nor_query_nor_token_path_reach_a_log(
         await sent(server, ca_file, get("/v1.0/token/REFRESHTOKEN?signature=QUERYSECRET"))
 
     text = caplog.text
-    assert "HTTP Request" in text
+    assert "httpcore" in text
     for secret in ("REFRESHTOKEN", "QUERYSECRET", "SIGNATURE"):
         assert secret not in text
+
+
+async def test_requests_one_after_another_use_one_connection_and_no_cookie(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    connections = 0
+
+    async def keeping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while True:
+                server.received.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}")
+        except (ConnectionError, asyncio.IncompleteReadError):
+            writer.close()
+
+    server = Server(ca)
+    server._serve = keeping  # type: ignore[method-assign]
+    async with server.running(), connected(server, ca_file) as transport:
+        for _ in range(5):
+            await transport.send(get())
+        assert connections == 1
+        await asyncio.gather(*(transport.send(get()) for _ in range(5)))
+        assert 2 <= connections <= 5
+
+    assert len(server.received) == 10
+    assert not any(b"cookie" in request.lower() for request in server.received)
 
 
 async def test_the_environments_proxy_is_not_asked(
