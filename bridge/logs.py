@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO
 
 import structlog
+from aiokafka.errors import NotEnoughReplicasError
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bridge.config.settings import LogSettings
@@ -66,6 +67,16 @@ class Throttle(logging.Filter):
         return True
 
 
+def is_worth_telling(record: logging.LogRecord) -> bool:
+    """Whether to log the record, as a filter asks.
+
+    Kafka answers the first record of a transaction with `NotEnoughReplicas` while it verifies the transaction, for
+    clients that do not know its real name for that; the library tries again at once. Where replicas really are
+    missing the transaction takes long, and `slow_transaction` says so.
+    """
+    return record.name != "aiokafka.producer.sender" or NotEnoughReplicasError not in (record.args or ())
+
+
 class Redactor:
     """Stars known secrets and the queries of URLs in a text."""
 
@@ -109,6 +120,7 @@ def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | Non
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *before, render],
         )
     )
+    handler.addFilter(is_worth_telling)
     handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]

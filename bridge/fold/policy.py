@@ -1,4 +1,4 @@
-"""The rules' times and numbers: the `[policy]` table. Every default was tried in simulations of many thousand upgrades."""
+"""The rules' times and numbers: the `[policy]` table, its defaults tried on many thousand simulated upgrades."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.transaction import EndTxnRequest
@@ -21,6 +22,8 @@ from msgspec import Struct
 
 from bridge.kafka.clients import producer_arguments
 from bridge.kafka.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
 
 DOUBTFUL_AFTER_S: Final = 5.0
 """A transaction that took longer met trouble on its way, even where no error reached us."""
@@ -91,8 +94,14 @@ class TransactionalProducer:
             if metadata.offset >= 0:
                 written[metadata.topic, metadata.partition] = metadata.offset + count
         await self._producer.commit_transaction()
-        if time.monotonic() - begun > DOUBTFUL_AFTER_S:
+        took_s = time.monotonic() - begun
+        if took_s > DOUBTFUL_AFTER_S:
             self.is_doubtful = True
+            log.warning(
+                "slow_transaction",
+                seconds=round(took_s, 1),
+                remedy="check the brokers' load and that every partition has min.insync.replicas in sync",
+            )
 
         return written
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from aiokafka.errors import NotEnoughReplicasError, NotLeaderForPartitionError
 
 from bridge.config import LogSettings
 from bridge.logs import REPEATED_AFTER_S, Redactor, Throttle, configure_logs
@@ -23,6 +24,17 @@ KEY = 'k"ey\\with-specials'
 def restored() -> Iterator[None]:
     with restored_logging():
         yield
+
+
+def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_are() -> None:
+    stream = configured("json")
+    sender = logging.getLogger("aiokafka.producer.sender")
+
+    sender.warning("Got error produce response on %s, retrying. Error: %s", "t-0", NotEnoughReplicasError)
+    sender.warning("Got error produce response on %s, retrying. Error: %s", "t-0", NotLeaderForPartitionError)
+
+    (line,) = stream.getvalue().splitlines()
+    assert "NotLeader" in line
 
 
 def configured(log_format: str, level: str = "info", *secrets: str) -> io.StringIO:
