@@ -1,0 +1,231 @@
+"""The probe against a scripted broker: each answer is told apart, redirects are followed, nothing is consumed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumer import pulsar_frames
+from consumer.probe import ProbeResult, probe
+from consumer.pulsar_frames import Command, ServerError
+from tests.gateway_messages import ACCESS_KEY, account
+
+_CONNECTED = pulsar_frames._frame(Command.CONNECTED, (1, "broker"))
+_SUCCESS = pulsar_frames._frame(Command.SUCCESS, (1, 3))
+_PING = pulsar_frames._frame(Command.PING)
+
+
+def _error(code: int) -> bytes:
+    return pulsar_frames._frame(Command.ERROR, (1, 3), (2, code), (3, "no"))
+
+
+def _metadata(partitions: int = 11, error: int | None = None) -> bytes:
+    fields: list[tuple[int, int | str]] = [(1, partitions), (2, 1), (3, 0 if error is None else 1)]
+    if error is not None:
+        fields.append((4, error))
+    return pulsar_frames._frame(Command.PARTITIONED_METADATA_RESPONSE, *fields)
+
+
+def _lookup(answer: int, url: str, *, error: int | None = None, proxy: bool = False) -> bytes:
+    fields: list[tuple[int, int | str]] = [(1, url), (2, url), (3, answer), (4, 2), (5, 1)]
+    if error is not None:
+        fields.append((6, error))
+    if proxy:
+        fields.append((8, 1))
+    return pulsar_frames._frame(Command.LOOKUP_RESPONSE, *fields)
+
+
+class Broker:
+    """Answers each command as told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.pongs = 0
+        self.asked: list[tuple[int, pulsar_frames.Fields]] = []
+        self.answers: dict[int, Callable[[], bytes]] = {
+            Command.CONNECT: lambda: _CONNECTED + _PING,
+            Command.PARTITIONED_METADATA: _metadata,
+            Command.LOOKUP: lambda: _lookup(1, self.url),
+            Command.SUBSCRIBE: lambda: _SUCCESS,
+        }
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                size = int.from_bytes(await reader.readexactly(4))
+                number, fields = pulsar_frames.parse(await reader.readexactly(size))
+                if number == Command.PONG:
+                    self.pongs += 1
+                    continue
+                self.asked.append((number, fields))
+                if number in self.answers:
+                    writer.write(self.answers[number]())
+                    await writer.drain()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.asked]
+
+
+@asynccontextmanager
+async def _listening(broker: Broker, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Broker]:
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        scheme = "pulsar" if tls is None else "pulsar+ssl"
+        broker.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield broker
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    async with _listening(Broker()) as listening:
+        yield listening
+
+
+async def _probed(broker: Broker, topic: str = "event") -> ProbeResult:
+    result = await probe(account(url=broker.url, tls_verify=False, topics=(topic,)), timeout_s=2.0)
+    assert ACCESS_KEY not in result.message
+    return result
+
+
+async def test_an_account_that_is_welcome_is_told_so(broker: Broker) -> None:
+    result = await _probed(broker)
+
+    assert (result.outcome, result.refused) == ("accepted", False)
+    assert broker.pongs > 0
+    (_, subscribe) = broker.asked[-1]
+    assert subscribe[1] == b"persistent://accessIdtesttesttest/out/event-partition-0"
+    assert subscribe[2] == b"accessIdtest-sub"
+
+
+async def test_nothing_is_consumed_and_no_consumer_loses_its_turn(broker: Broker) -> None:
+    await _probed(broker)
+
+    flow, acknowledge = 11, 10
+    assert not {flow, acknowledge} & set(broker.numbers())
+    (_, subscribe) = broker.asked[-1]
+    failover = 2
+    priority_level = subscribe[7]
+    assert subscribe[3] == failover
+    assert isinstance(priority_level, int)
+    assert priority_level > 1000
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "outcome", "refused"),
+    [
+        (Command.CONNECT, _error(ServerError.AUTHENTICATION), "wrong_key", True),
+        (Command.PARTITIONED_METADATA, _metadata(error=ServerError.AUTHORIZATION), "forbidden_topic", True),
+        (Command.PARTITIONED_METADATA, _metadata(error=ServerError.TOPIC_NOT_FOUND), "missing_topic", True),
+        (Command.LOOKUP, _lookup(2, "", error=ServerError.AUTHORIZATION), "forbidden_topic", True),
+        (Command.LOOKUP, _lookup(2, "", error=6), "unavailable", False),
+        (Command.SUBSCRIBE, _error(ServerError.SUBSCRIPTION_NOT_FOUND), "missing_subscription", True),
+        (Command.SUBSCRIBE, _error(ServerError.AUTHORIZATION), "forbidden_topic", True),
+        (Command.SUBSCRIBE, _error(5), "unavailable", False),
+        (Command.CONNECT, b"HTTP/1.1 400 Bad Request\r\n\r\n", "unreachable", False),
+        (Command.CONNECT, b"\x00\x00\x00\x04\xff\xff\xff\xff", "unreachable", False),
+        (Command.CONNECT, b"\x00\x00\x00\x00", "unreachable", False),
+        (Command.CONNECT, b"", "unreachable", False),
+    ],
+)
+async def test_each_refusal_is_told_apart(
+    broker: Broker, step: Command, answer: bytes, outcome: str, refused: object
+) -> None:
+    broker.answers[step] = lambda: answer
+    result = await probe(account(url=broker.url, tls_verify=False), timeout_s=0.3)
+    assert (result.outcome, result.refused) == (outcome, refused)
+
+
+async def test_a_topic_without_partitions_is_asked_for_by_its_own_name(broker: Broker) -> None:
+    broker.answers[Command.PARTITIONED_METADATA] = lambda: _metadata(0)
+    assert (await _probed(broker, "notice")).outcome == "accepted"
+    assert broker.asked[-1][1][1] == b"persistent://accessIdtesttesttest/out/notice"
+
+
+async def test_a_redirect_is_followed_to_the_broker_that_serves_the_topic(broker: Broker) -> None:
+    async with _listening(Broker()) as owner:
+        broker.answers[Command.LOOKUP] = lambda: _lookup(0, owner.url)
+        owner.answers[Command.SUBSCRIBE] = lambda: _error(ServerError.SUBSCRIPTION_NOT_FOUND)
+
+        assert (await _probed(broker)).outcome == "missing_subscription"
+
+        assert Command.SUBSCRIBE not in broker.numbers()
+
+
+async def test_a_broker_behind_a_proxy_is_reached_through_it(broker: Broker) -> None:
+    broker.answers[Command.LOOKUP] = lambda: _lookup(1, "pulsar://10.0.0.7:6650", proxy=True)
+
+    assert (await _probed(broker)).outcome == "accepted"
+
+    connects = [fields for number, fields in broker.asked if number == Command.CONNECT]
+    assert [fields.get(6) for fields in connects] == [None, b"10.0.0.7:6650"]
+
+
+async def test_nobody_listening_is_unreachable() -> None:
+    async with _listening(Broker()) as broker:
+        url = broker.url
+    result = await probe(account(url=url, tls_verify=False))
+    assert (result.outcome, result.refused) == ("unreachable", False)
+
+
+async def test_certificates_are_verified_and_the_failures_told_apart(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    for name, ca in (("ours", authority), ("other", stranger)):
+        ca.cert_pem.write_to_path(tmp_path / f"{name}.pem")
+    for certificate, ca_file, told in (
+        (authority.issue_cert("127.0.0.1"), "ours.pem", "accepts this account"),
+        (authority.issue_cert("127.0.0.1"), "other.pem", "an authority not trusted here"),
+        (authority.issue_cert("gateway.example"), "ours.pem", "for another"),
+        (authority.issue_cert("127.0.0.1"), "missing.pem", "missing.pem cannot be read"),
+    ):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate.configure_cert(context)
+        async with _listening(Broker(), tls=context) as broker:
+            result = await probe(account(url=broker.url, ca_file=str(tmp_path / ca_file)), timeout_s=2.0)
+        assert told in result.message
+        assert result.outcome == ("accepted" if told.startswith("accepts") else "tls_failure")
+        assert not result.refused
+
+
+async def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    certificate = authority.issue_cert(
+        "127.0.0.1", not_before=past, not_after=past + dt.timedelta(days=1)
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    async with _listening(Broker(), tls=context) as broker:
+        result = await probe(account(url=broker.url, ca_file=str(tmp_path / "ca.pem")), timeout_s=2.0)
+    assert result.outcome == "tls_failure"
+    assert "has expired" in result.message
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.one_of(st.integers(0, 2**63), st.text(max_size=300)))))
+def test_frames_are_read_as_they_were_written(fields: list[tuple[int, int | str]]) -> None:
+    frame = pulsar_frames._frame(Command.LOOKUP, *fields)
+    assert int.from_bytes(frame[:4]) == len(frame) - 4
+    number, read = pulsar_frames.parse(frame[4:])
+    assert number == Command.LOOKUP
+    assert read == {key: value.encode() if isinstance(value, str) else value for key, value in fields}
+
+
+@given(st.binary(max_size=100))
+def test_foreign_bytes_raise_value_error_or_nothing(frame: bytes) -> None:
+    try:
+        pulsar_frames.parse(frame)
+    except ValueError:
+        return
