@@ -26,6 +26,7 @@ from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import FoldTopics, OffsetGap, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.topics import topic_name
 
 log = structlog.get_logger(__name__)
 
@@ -70,16 +71,15 @@ class Fold(ConsumerRebalanceListener):
     def __init__(
         self, settings: KafkaSettings, policy: Policy, *, lookup_rates: Mapping[str, float] | None = None
     ) -> None:
-        prefix = settings.prefix
         self._counts: Counter[str] = Counter()
         self._ownership = PartitionOwnership(
             settings=settings,
             topics=FoldTopics(
-                observations=f"{prefix}.observations.v1",
-                state=f"{prefix}.upgrade-state.v1",
-                events=f"{prefix}.upgrade-events.v1",
-                lookups=f"{prefix}.lookups.v1",
-                dead_letters=f"{prefix}.dead-letters.v1",
+                observations=topic_name(settings.prefix, "observations"),
+                state=topic_name(settings.prefix, "upgrade-state"),
+                events=topic_name(settings.prefix, "upgrade-events"),
+                lookups=topic_name(settings.prefix, "lookups"),
+                dead_letters=topic_name(settings.prefix, "dead-letters"),
                 partitions=settings.partitions,
             ),
             group=group_name(settings, "fold"),

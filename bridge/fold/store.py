@@ -50,6 +50,7 @@ class Store:
     def remove(self, device_id: str) -> None:
         """Forget a device whose tombstone was committed."""
         self._devices.pop(device_id, None)
+        self.timers.forget(device_id)
 
     def device_ids(self) -> list[str]:
         """Every device known, in no particular order."""

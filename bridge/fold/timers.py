@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush
+from typing import Final
+
+_SPARE_ENTRIES: Final = 1024
+"""The heap is cleaned when more than half of it, and this many, are superseded."""
 
 
 class Timers:
-    """A heap of (due, device). An entry is a reminder: the device's own state says whether anything is due."""
+    """One reminder per device. It may come too early: the device's own state says whether anything is due."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
+        self._armed: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self._armed)
 
     def arm(self, at_ms: int, device_id: str) -> None:
-        """Remember to look at the device at `at_ms`."""
-        heappush(self._heap, (at_ms, device_id))
+        """Remember to look at the device at `at_ms`, or earlier where an earlier reminder stands."""
+        armed_ms = self._armed.get(device_id)
+        if armed_ms is not None and armed_ms <= at_ms:
+            return
 
-    def load(self, entries: list[tuple[int, str]]) -> None:
-        """Add many entries at once, as a take-over does."""
-        self._heap.extend(entries)
+        self._armed[device_id] = at_ms
+        heappush(self._heap, (at_ms, device_id))
+        if len(self._heap) > 2 * len(self._armed) + _SPARE_ENTRIES:
+            self._heap = [(due_ms, each) for each, due_ms in self._armed.items()]
+            heapify(self._heap)
+
+    def load(self, reminders: Iterable[tuple[int, str]]) -> None:
+        """Arm many devices at once, as a take-over does; for a device named twice the last counts."""
+        for at_ms, device_id in reminders:
+            self._armed[device_id] = at_ms
+        self._heap = [(due_ms, each) for each, due_ms in self._armed.items()]
         heapify(self._heap)
+
+    def forget(self, device_id: str) -> None:
+        """Drop the device's reminder."""
+        self._armed.pop(device_id, None)
 
     def next_at(self) -> int | None:
         """When the next reminder is due."""
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap and self._armed.get(heap[0][1]) != heap[0][0]:
+            heappop(heap)
+
+        return heap[0][0] if heap else None
 
     def pop_due(self, now_ms: int, limit: int) -> list[str]:
-        """Take up to `limit` reminders that are due at `now_ms`; a failed transaction arms them again."""
+        """Take up to `limit` reminders that are due at `now_ms`; who takes one arms the device again."""
         due: list[str] = []
-        while self._heap and self._heap[0][0] <= now_ms and len(due) < limit:
-            due.append(heappop(self._heap)[1])
+        while len(due) < limit:
+            next_ms = self.next_at()
+            if next_ms is None or next_ms > now_ms:
+                break
+            device_id = heappop(self._heap)[1]
+            del self._armed[device_id]
+            due.append(device_id)
 
         return due
 
@@ -44,36 +72,39 @@ class BackgroundPace:
     def __init__(self, rates_per_s: Mapping[str, float]) -> None:
         self._interval_ms = {account: 1000 / rate for account, rate in rates_per_s.items()}
         self._free_at_ms: dict[str, float] = defaultdict(float)
-        self._waiting: dict[str, deque[str]] = defaultdict(deque)
+        # Ordered sets: a device waits once.
+        self._waiting: dict[str, dict[str, None]] = defaultdict(dict)
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        return sum(len(devices) for devices in self._waiting.values())
 
     def wait(self, account: str, device_id: str) -> None:
-        """Put the device at the end of its account's queue."""
-        self._waiting[account].append(device_id)
+        """Put the device at the end of its account's queue, unless it waits already."""
+        self._waiting[account].setdefault(device_id)
 
     def next_at(self) -> int | None:
         """When the next device may be taken."""
-        free = [self._free_at_ms[account] for account, queue in self._waiting.items() if queue]
+        free = [self._free_at_ms[account] for account, devices in self._waiting.items() if devices]
         return round(min(free)) if free else None
-
-    def drain(self) -> list[str]:
-        """Take every device, whatever its turn."""
-        devices = [device_id for queue in self._waiting.values() for device_id in queue]
-        self._waiting.clear()
-        return devices
 
     def take(self, now_ms: int, limit: int) -> list[str]:
         """Take the devices whose turn has come."""
         taken: list[str] = []
-        for account, queue in self._waiting.items():
+        for account, devices in self._waiting.items():
             interval_ms = self._interval_ms.get(account, 0.0)
-            # A pause of the account does not save up a burst.
+            # A time without devices does not save up a burst.
             free_at_ms = max(self._free_at_ms[account], now_ms - interval_ms)
-            while queue and free_at_ms <= now_ms and len(taken) < limit:
-                taken.append(queue.popleft())
+            while devices and free_at_ms <= now_ms and len(taken) < limit:
+                device_id = next(iter(devices))
+                del devices[device_id]
+                taken.append(device_id)
                 free_at_ms += interval_ms
             self._free_at_ms[account] = free_at_ms
 
+        return taken
+
+    def drain(self) -> list[str]:
+        """Take every device, whatever its turn."""
+        taken = [device_id for devices in self._waiting.values() for device_id in devices]
+        self._waiting.clear()
         return taken

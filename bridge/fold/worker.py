@@ -23,7 +23,6 @@ from typing import Final
 
 import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.partitioner import murmur2
 from msgspec import MsgspecError, Struct
 
 from bridge.fold.encoding import (
@@ -39,6 +38,7 @@ from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.turn import Device, TypedEvent
 from bridge.fold.waiting import is_background, next_timer_at
+from bridge.kafka.topics import partition_of
 from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
 from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
 
@@ -324,7 +324,7 @@ class Worker:
 
     def _keyed(self, topic: str, key: str, record: Struct, at_ms: int) -> TransactionRecord:
         encoded = key.encode()
-        partition = (murmur2(encoded) & 0x7FFFFFFF) % self._topics.partitions
+        partition = partition_of(encoded, self._topics.partitions)
         return TransactionRecord(topic, partition, encoded, encode_record(record), at_ms)
 
     def _offsets(self, batch: _Batch) -> dict[TopicPartition, int]:

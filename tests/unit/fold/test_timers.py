@@ -1,0 +1,124 @@
+"""Timers and the pace of background lookups: bounded memory, nothing forgotten, no bursts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.fold.timers import BackgroundPace, Timers
+
+
+def test_reminders_come_in_the_order_of_their_times() -> None:
+    timers = Timers()
+    timers.arm(30, "c")
+    timers.arm(10, "a")
+    timers.arm(20, "b")
+
+    assert timers.pop_due(25, 10) == ["a", "b"]
+    assert timers.next_at() == 30
+
+
+def test_an_earlier_reminder_replaces_a_later_one() -> None:
+    timers = Timers()
+    timers.arm(30, "a")
+    timers.arm(10, "a")
+
+    assert timers.pop_due(40, 10) == ["a"]
+    assert timers.next_at() is None
+
+
+def test_a_later_reminder_leaves_the_earlier_one_which_arms_it_again() -> None:
+    timers = Timers()
+    timers.arm(10, "a")
+    timers.arm(30, "a")
+
+    assert timers.next_at() == 10
+
+
+def test_a_device_that_is_armed_again_and_again_does_not_fill_the_memory() -> None:
+    timers = Timers()
+    for cycle in range(100_000):
+        timers.arm(10_000_000, "a")
+        timers.arm(cycle, "a")
+        timers.pop_due(cycle, 10)
+
+    assert len(timers._heap) < 2_000
+
+
+def test_a_forgotten_device_is_not_reminded_of() -> None:
+    timers = Timers()
+    timers.arm(10, "a")
+    timers.forget("a")
+
+    assert timers.pop_due(20, 10) == []
+
+
+def test_loading_keeps_the_last_reminder_of_a_device() -> None:
+    timers = Timers()
+    timers.load([(10, "a"), (20, "b"), (30, "a")])
+
+    assert timers.pop_due(25, 10) == ["b"]
+    assert timers.pop_due(35, 10) == ["a"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from("abcde"), st.booleans())))
+def test_every_armed_device_is_reminded_of_once_at_its_earliest_time(
+    moves: list[tuple[int, str, bool]],
+) -> None:
+    timers, expected = Timers(), {}
+    for at_ms, device, forget in moves:
+        if forget:
+            timers.forget(device)
+            expected.pop(device, None)
+        else:
+            timers.arm(at_ms, device)
+            expected[device] = min(at_ms, expected.get(device, at_ms))
+
+    reminded = {}
+    for now_ms in range(51):
+        for device in timers.pop_due(now_ms, 100):
+            assert device not in reminded
+            reminded[device] = now_ms
+    assert reminded == expected
+
+
+def test_background_lookups_leave_at_the_accounts_rate() -> None:
+    pace = BackgroundPace({"home": 10.0})
+    for number in range(100):
+        pace.wait("home", f"d{number}")
+
+    taken = [len(pace.take(now_ms, 1000)) for now_ms in range(1_000_000, 1_002_000, 100)]
+
+    assert max(taken) <= 2
+    assert 19 <= sum(taken) <= 21
+
+
+def test_a_quiet_time_saves_up_no_burst() -> None:
+    pace = BackgroundPace({"home": 10.0})
+    pace.wait("home", "a")
+    pace.take(1_000, 10)
+    for number in range(50):
+        pace.wait("home", f"d{number}")
+
+    assert len(pace.take(3_600_000, 1000)) <= 2
+
+
+def test_one_account_does_not_wait_for_another() -> None:
+    pace = BackgroundPace({"slow": 0.001, "fast": 1000.0})
+    for number in range(10):
+        pace.wait("slow", f"s{number}")
+        pace.wait("fast", f"f{number}")
+
+    taken = [device for now_ms in range(1_000, 1_100, 10) for device in pace.take(now_ms, 1000)]
+
+    assert {device for device in taken if device.startswith("f")} == {f"f{number}" for number in range(10)}
+
+
+def test_a_device_waits_once() -> None:
+    pace = BackgroundPace({"home": 1.0})
+    pace.wait("home", "a")
+    pace.wait("home", "a")
+
+    assert len(pace) == 1
+    assert pace.drain() == ["a"]
+    assert len(pace) == 0
