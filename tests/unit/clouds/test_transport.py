@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from bridge.clouds.transport import Answer, Request, shown_target
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("/v1.0/token?grant_type=1", "/v1.0/token?grant_type=***"),
+        ("/v1.0/token/abcdef0123456789", "/v1.0/token/***"),
+        ("/v2.0/cloud/thing/dev1/firmware", "/v2.0/cloud/thing/dev1/firmware"),
+        ("/?Signature=s%3D&AccessKeyId=k", "/?Signature=***&AccessKeyId=***"),
+    ],
+)
+def test_what_is_shown_of_a_target_holds_no_token_and_no_value(target: str, shown: str) -> None:
+    assert shown_target(target) == shown
+
+
+def test_a_request_and_an_answer_do_not_print_what_they_carry() -> None:
+    request = Request(
+        api="token", method="GET", target="/?k=SECRET", headers={"sign": "SECRET"}, body=b"SECRET"
+    )
+    answer = Answer(status=200, headers={"set-cookie": "SECRET"}, body=b"SECRET")
+
+    assert "SECRET" not in f"{request!r} {request} {answer!r} {answer}"

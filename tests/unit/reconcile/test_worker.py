@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from bridge.kafka.settings import KafkaSettings
+from bridge.reconcile.worker import Reconcile
+from schemas import LookupRequest
+from tests.tuya_model import tuya_account
+from tests.unit.reconcile.test_account import MemorySink
+from tests.virtual_time import in_virtual_time, now_ms, now_s
+
+
+def stage(*names: str) -> Reconcile:
+    return Reconcile(
+        [tuya_account(name) for name in names],
+        KafkaSettings(bootstrap_servers="127.0.0.1:9"),
+        MemorySink(),
+        now_ms=now_ms,
+        monotonic=now_s,
+    )
+
+
+def record(value: bytes | None) -> Any:
+    return SimpleNamespace(partition=0, offset=7, value=value)
+
+
+def lookup(account: str) -> bytes:
+    return msgspec.json.encode(
+        LookupRequest(
+            lookup_id="a", device_id="d", account=account, cause="hint", due_at_ms=0, expires_at_ms=2**60
+        )
+    )
+
+
+@in_virtual_time
+async def test_what_cannot_be_read_or_belongs_to_nobody_is_counted_and_passed_over() -> None:
+    reconcile = stage("home")
+
+    for value in (None, b"{", b'{"lookup_id":7}', lookup("elsewhere"), lookup("home")):
+        reconcile._accept(record(value))
+
+    statistics = reconcile.statistics()
+    assert (statistics.lookups_read, statistics.malformed, statistics.unknown_account) == (5, 3, 1)
+    assert statistics.accounts[0].queue.waiting == 1
+
+
+@in_virtual_time
+async def test_each_account_belongs_to_whoever_holds_its_partition() -> None:
+    names = [f"account-{number}" for number in range(20)]
+    first, second = stage(*names), stage(*names)
+
+    first._own([0, 1], range(4))
+    second._own([2, 3], range(4))
+
+    owned = [{one.account for one in each.statistics().accounts if one.owned} for each in (first, second)]
+    assert owned[0] | owned[1] == set(names)
+    assert not owned[0] & owned[1]
+    assert all(owned)
+
+
+@in_virtual_time
+async def test_statistics_can_be_shown_as_json_and_hold_no_secret() -> None:
+    text = msgspec.json.encode(stage("home").statistics()).decode()
+
+    assert '"account":"home"' in text
+    assert tuya_account().access_key.reveal() not in text
+
+
+def test_two_stages_in_one_process_do_not_share_an_assignors_memory() -> None:
+    assert stage("home")._assignor is not stage("home")._assignor
