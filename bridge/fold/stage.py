@@ -35,6 +35,7 @@ _QUEUE_HIGH: Final = 10_000
 """Records waiting for one worker before its partition is paused: about 10 MB."""
 _QUEUE_LOW: Final = 2_000
 _RETRY_S: Final = 1.0
+_BROKER_TROUBLE: Final = (KafkaError, OSError, TimeoutError)
 _FINISH_WITHIN_S: Final = 3.0
 """A revoked worker may finish its transaction; well under any session timeout."""
 _KEEP_STORE_S: Final = 12 * 3600.0
@@ -111,7 +112,7 @@ class Fold(ConsumerRebalanceListener):
         while not stop.is_set():
             try:
                 await self._run_consumer(stop)
-            except KafkaError as error:
+            except _BROKER_TROUBLE as error:
                 self._counts["consumer_restarts"] += 1
                 log.warning("fold consumer failed, starting anew", error=repr(error), retry_s=_RETRY_S)
                 with contextlib.suppress(TimeoutError):
@@ -123,7 +124,7 @@ class Fold(ConsumerRebalanceListener):
         consumer = AIOKafkaConsumer(
             **consumer_arguments(settings, group="fold") | {"partition_assignment_strategy": [self._assignor]}
         )
-        failure: KafkaError | None = None
+        failure: Exception | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._consumer, self._tasks = consumer, tasks
@@ -131,7 +132,7 @@ class Fold(ConsumerRebalanceListener):
                 try:
                     await consumer.start()
                     await self._dispatch(consumer, stop)
-                except KafkaError as error:
+                except _BROKER_TROUBLE as error:
                     failure = error
                 finally:
                     await self._release()
@@ -190,7 +191,7 @@ class Fold(ConsumerRebalanceListener):
         while not owned.is_revoked:
             try:
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
-            except KafkaError as error:
+            except _BROKER_TROUBLE as error:
                 self._counts["takeover_retries"] += 1
                 log.warning("take-over failed, trying again", partition=place.partition, error=repr(error))
                 await asyncio.sleep(_RETRY_S)
@@ -205,7 +206,7 @@ class Fold(ConsumerRebalanceListener):
             except IllegalStateError:
                 # The partition was revoked between the take-over and the seek; its revocation ends this task.
                 return
-            except (KafkaError, OffsetGap) as error:
+            except (*_BROKER_TROUBLE, OffsetGap) as error:
                 log.warning(
                     "fold worker ended, taking over again", partition=place.partition, error=repr(error)
                 )

@@ -1,4 +1,4 @@
-"""The beginning and the end of a plain (not transactional) producer; the end has to work also while Kafka is away."""
+"""The beginning and the end of a producer; the end has to work also while Kafka is away."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Producer(Protocol):
         ...
 
 
-async def start_producer(settings: KafkaSettings) -> Producer:
+async def start_producer(settings: KafkaSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
     """Return a connected, idempotent producer. Raises KafkaError, OSError or TimeoutError."""
-    producer = AIOKafkaProducer(**producer_arguments(settings))
+    producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
     try:
         async with asyncio.timeout(START_WITHIN_S):
             await producer.start()

@@ -8,7 +8,6 @@ from one transaction to the next, so a retry that arrives late could commit half
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -20,16 +19,13 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import RecordMetadata
 from msgspec import Struct
 
-from bridge.kafka.clients import producer_arguments
+from bridge.kafka.producer import dismiss_producer, start_producer
 from bridge.kafka.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
 
 DOUBTFUL_AFTER_S: Final = 5.0
 """A transaction that took longer met trouble on its way, even where no error reached us."""
-
-_CLOSE_WITHIN_S: Final = 2.0
-"""A producer without its broker would flush for ever; it is closed by force after this."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -59,16 +55,9 @@ class TransactionalProducer:
     async def start(cls, settings: KafkaSettings, transactional_id: str) -> TransactionalProducer:
         """Start it, which fences every older producer of this id and settles the transaction it left open.
 
-        Raises KafkaError where the brokers cannot be reached.
+        Raises KafkaError, OSError or TimeoutError where the brokers cannot be reached.
         """
-        producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
-        try:
-            await producer.start()
-        except BaseException:
-            await _discard(producer)
-            raise
-
-        return cls(producer)
+        return cls(await start_producer(settings, transactional_id=transactional_id))
 
     async def commit(
         self,
@@ -90,7 +79,7 @@ class TransactionalProducer:
         written: dict[tuple[str, int], int] = {}
         # The library commits a transaction some of whose batches failed: each one is checked before.
         for future, count in sent:
-            metadata: RecordMetadata = await future
+            metadata = await future
             if metadata.offset >= 0:
                 written[metadata.topic, metadata.partition] = metadata.offset + count
         await self._producer.commit_transaction()
@@ -107,7 +96,7 @@ class TransactionalProducer:
 
     async def close(self) -> None:
         """Close the connections; an open transaction is left to the next producer of this id."""
-        await _discard(self._producer)
+        await dismiss_producer(self._producer)
 
     async def _send(
         self, records: Iterable[TransactionRecord]
@@ -119,6 +108,8 @@ class TransactionalProducer:
         async def send(place: tuple[str, int], batch: Any) -> None:
             batch.close()
             future = await producer.send_batch(batch, place[0], partition=place[1])
+            # Where something else fails first nobody asks this one any more.
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
             sent.append((future, batch.record_count()))
 
         for record in records:
@@ -162,18 +153,3 @@ def _append(batch: Any, record: TransactionRecord) -> bool:
         timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
     )
     return metadata is not None
-
-
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer whatever state it is in; what it could not send is somebody else's to decide."""
-    stopping = asyncio.ensure_future(producer.stop())
-    done, _ = await asyncio.wait([stopping], timeout=_CLOSE_WITHIN_S)
-    if done:
-        # A producer that was fenced fails its stop with the error it has already told us.
-        with contextlib.suppress(KafkaError):
-            stopping.result()
-        return
-
-    stopping.cancel()
-    await asyncio.wait([stopping])
-    await producer.client.close()

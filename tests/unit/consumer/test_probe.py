@@ -203,9 +203,7 @@ async def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    certificate = authority.issue_cert(
-        "127.0.0.1", not_before=past, not_after=past + dt.timedelta(days=1)
-    )
+    certificate = authority.issue_cert("127.0.0.1", not_before=past, not_after=past + dt.timedelta(days=1))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
     async with _listening(Broker(), tls=context) as broker:
