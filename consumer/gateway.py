@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import pulsar
+# The client's compiled half: its public wrapping costs a third of the receive time and has no `subscribe_async`.
+import _pulsar
 import structlog
-from _pulsar import Consumer as NativeConsumer
-from _pulsar import Message as NativeMessage
 
 from consumer import auth
 from consumer.settings import GatewayAccount
@@ -39,6 +39,7 @@ OPERATION_TIMEOUT_S: Final = 10
 CAUGHT_UP_AFTER_S: Final = 2.0
 """Nothing for this long while connected: nothing is waiting. A broker that dispatches a backlog pauses for less."""
 _CONNECTION_CHECK_S: Final = 0.5
+_STOP_CHECK_S: Final = 0.1
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 5.0
 
@@ -78,7 +79,6 @@ class GatewayThread:
         self._renew = False
         # Written by the thread, read by the event loop.
         self._connected = False
-        self._subscribing = False
         self._drained = asyncio.Event()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         """Done when the thread has closed everything; with an exception if it died of a defect."""
@@ -124,7 +124,6 @@ class GatewayThread:
         with self._changed:
             self._receiving = False
             self._changed.notify()
-        await self._interrupt_subscribing()
         await self._drained.wait()
 
     async def close(self) -> None:
@@ -133,7 +132,6 @@ class GatewayThread:
             self._receiving = False
             self._closing = True
             self._changed.notify()
-        await self._interrupt_subscribing()
         await asyncio.shield(self.ended)
 
     def abandon(self) -> None:
@@ -143,11 +141,6 @@ class GatewayThread:
             self._closing = True
             self._changed.notify()
         threading.Thread(target=self._client.shutdown, daemon=True).start()
-
-    async def _interrupt_subscribing(self) -> None:
-        # `subscribe` blocks its thread for the whole operation timeout; shutting the client down ends it at once.
-        if self._subscribing:
-            await asyncio.to_thread(self._client.shutdown)
 
     def _run(self) -> None:
         try:
@@ -171,79 +164,96 @@ class GatewayThread:
     def _close_client(self) -> None:
         try:
             self._client.close()
-        except pulsar.AlreadyClosed:
-            # Shut down from outside, to end a `subscribe` that was under way.
-            return
-        except pulsar.PulsarException as error:
+        except _pulsar.AlreadyClosed:
+            return  # abandoned meanwhile
+        except _pulsar.PulsarException as error:
             log.warning("gateway_close_failed", account=self._account.name, error=str(error))
 
-    def _subscribe(self) -> pulsar.Consumer | None:
+    def _subscribe(self) -> _pulsar.Consumer | None:
         account = self._account
         topics = topic_names(account)
-        self._subscribing = True
         try:
-            consumer = self._client.subscribe(
-                topics if len(topics) > 1 else topics[0],
-                account.gateway.subscription,
-                pulsar.ConsumerType.Failover,
-                receiver_queue_size=RECEIVER_QUEUE,
-                batch_receive_policy=pulsar.ConsumerBatchReceivePolicy(BATCH_MESSAGES, -1, BATCH_WAIT_MS),
-            )
+            consumer = self._subscribed(topics)
+            if consumer is None:
+                return None
             known = [
                 source_partition(name)
                 for topic in topics
                 for name in self._client.get_topic_partitions(topic)
             ]
-        except pulsar.PulsarException as error:
+        except _pulsar.PulsarException as error:
             # Why, the probe finds out: the client calls most reasons a timeout.
             log.info("gateway_not_subscribed", account=account.name, error=str(error))
             return None
-        finally:
-            self._subscribing = False
         self._counters.subscriptions += 1
         self._call(self._partitions_known, known)
         return consumer
 
-    def _serve(self, consumer: pulsar.Consumer) -> None:
+    def _subscribed(self, topics: list[str]) -> _pulsar.Consumer | None:
+        """Subscribe, or return None when the gateway does not let us, or when we are to stop.
+
+        The client's own blocking call cannot be interrupted: closing the client meanwhile loses its answer, and the
+        thread would wait for ever (seen with a missing subscription).
+        """
+        answers: queue.SimpleQueue[tuple[_pulsar.Result, _pulsar.Consumer]] = queue.SimpleQueue()
+        subscription, configuration = self._account.gateway.subscription, _consumer_configuration()
+
+        def answered(result: _pulsar.Result, consumer: _pulsar.Consumer) -> None:
+            answers.put((result, consumer))
+
+        if len(topics) == 1:
+            self._client.subscribe_async(topics[0], subscription, configuration, answered)
+        else:
+            self._client.subscribe_async_topics(topics, subscription, configuration, answered)
+        while self._receiving:
+            try:
+                result, consumer = answers.get(timeout=_STOP_CHECK_S)
+            except queue.Empty:
+                continue
+            if result == _pulsar.Result.Ok:
+                return consumer
+            log.info("gateway_not_subscribed", account=self._account.name, error=result.name)
+            return None
+        return None
+
+    def _serve(self, consumer: _pulsar.Consumer) -> None:
         """Receive and acknowledge until the subscription has to be renewed or closed."""
-        # The wrapping objects cost a third of the receive time, and nothing here needs them.
-        native = consumer._consumer  # noqa: SLF001
         try:
-            self._receive(native)
+            self._receive(consumer)
             while not self._receiving and not self._closing:
                 self._call(self._drained.set)
-                self._send_acknowledgements(native)
+                self._send_acknowledgements(consumer)
                 with self._changed:
                     if not self._to_acknowledge and not self._closing:
                         self._changed.wait(_CONNECTION_CHECK_S)
-            self._send_acknowledgements(native)
-        except pulsar.PulsarException as error:
+            self._send_acknowledgements(consumer)
+        except _pulsar.PulsarException as error:
             log.warning("gateway_subscription_lost", account=self._account.name, error=str(error))
         finally:
             self._connected = False
             try:
                 # Sends the acknowledgements that the client has grouped and not sent yet.
                 consumer.close()
-            except pulsar.PulsarException as error:
+            except _pulsar.PulsarException as error:
                 log.warning("gateway_close_failed", account=self._account.name, error=str(error))
 
-    def _receive(self, native: NativeConsumer) -> None:
+    def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = last_message = last_told = time.monotonic()
         next_check = 0.0
         with self._changed:
             self._renew = False
         while self._receiving and not self._renew:
-            self._send_acknowledgements(native)
+            self._send_acknowledgements(consumer)
             if now >= next_check:
                 next_check = now + _CONNECTION_CHECK_S
-                self._connected = native.is_connected()
+                self._connected = consumer.is_connected()
             if self.is_paused():
                 with self._changed:
                     if self.is_paused() and not self._to_acknowledge:
                         self._changed.wait(IDLE_WAIT_MS / 1000)
                 now = last_message = time.monotonic()
                 continue
-            batch = self._next_batch(native, idle=now - last_message > IDLE_WAIT_MS / 1000)
+            batch = self._next_batch(consumer, idle=now - last_message > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             if batch:
                 last_message = now
@@ -262,29 +272,29 @@ class GatewayThread:
                 last_told = now
                 self._call(self._caught_up, time.time_ns() // 1_000_000)
 
-    def _next_batch(self, native: NativeConsumer, *, idle: bool) -> list[NativeMessage]:
+    def _next_batch(self, consumer: _pulsar.Consumer, *, idle: bool) -> list[_pulsar.Message]:
         """Return what is there. An idle thread first waits for one message: it wakes rarely, yet loses no time."""
         if not idle:
-            return native.batch_receive()
+            return consumer.batch_receive()
         try:
-            first = native.receive(IDLE_WAIT_MS)
-        except pulsar.Timeout:
+            first = consumer.receive(IDLE_WAIT_MS)
+        except _pulsar.Timeout:
             return []
-        return [first, *native.batch_receive()]
+        return [first, *consumer.batch_receive()]
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:
             if self._receiving:
                 self._changed.wait(seconds)
 
-    def _send_acknowledgements(self, native: NativeConsumer) -> None:
+    def _send_acknowledgements(self, consumer: _pulsar.Consumer) -> None:
         # 8. Acknowledge: one cumulative acknowledgement covers one source partition only.
         if not self._to_acknowledge:
             return
         with self._changed:
             pending, self._to_acknowledge = self._to_acknowledge, {}
         for message_id, count in pending.values():
-            native.acknowledge_cumulative(message_id)  # type: ignore[arg-type]  # a source's own id
+            consumer.acknowledge_cumulative(message_id)  # type: ignore[arg-type]  # a source's own id
             self._counters.acknowledged += count
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
@@ -304,19 +314,28 @@ class GatewayThread:
             self.ended.set_exception(error)
 
 
-def _client(account: GatewayAccount) -> pulsar.Client:
+def _client(account: GatewayAccount) -> _pulsar.Client:
     gateway = account.gateway
     user, password = auth.basic_halves(account.access_id, account.access_key)
+    configuration = _pulsar.ClientConfiguration()
+    configuration.authentication(_pulsar.AuthenticationBasic.create(user, password, auth.METHOD))
+    configuration.operation_timeout_seconds(OPERATION_TIMEOUT_S)
     *_, tls = address(gateway.url)
-    return pulsar.Client(
-        gateway.url,
-        authentication=pulsar.AuthenticationBasic(user, password, auth.METHOD),
-        operation_timeout_seconds=OPERATION_TIMEOUT_S,
-        tls_trust_certs_file_path=trust_file(gateway) if tls else None,
-        tls_allow_insecure_connection=not gateway.tls_verify,
+    if tls:
+        configuration.tls_trust_certs_file_path(trust_file(gateway))
         # The client's default would accept any name on a trusted certificate.
-        tls_validate_hostname=gateway.tls_verify,
-        # Never a Python logger: the client's threads would wait for the interpreter's lock (pulsar-client-python 116).
-        # What it would write is found out by the probe and told in our own log.
-        logger=pulsar.FileLogger(pulsar.LoggerLevel.Error, gateway.client_log_file or os.devnull),
-    )
+        configuration.tls_validate_hostname(gateway.tls_verify)
+        configuration.tls_allow_insecure_connection(not gateway.tls_verify)
+    # Never a Python logger: the client's threads would wait for the interpreter's lock (pulsar-client-python 116).
+    # What it would write the probe finds out, and our own log tells.
+    configuration.set_file_logger(_pulsar.LoggerLevel.Error, gateway.client_log_file or os.devnull)
+    return _pulsar.Client(gateway.url, configuration)
+
+
+def _consumer_configuration() -> _pulsar.ConsumerConfiguration:
+    """No unacknowledged timeout and no negative acknowledgement: on Failover both redeliver the whole partition."""
+    configuration = _pulsar.ConsumerConfiguration()
+    configuration.consumer_type(_pulsar.ConsumerType.Failover)
+    configuration.receiver_queue_size(RECEIVER_QUEUE)
+    configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(BATCH_MESSAGES, -1, BATCH_WAIT_MS))
+    return configuration

@@ -100,6 +100,11 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     if turn.state.removed_at_ms is not None and not waiting.returns(turn, observation):
         return Folded(device, counts=("after_removal",))
 
+    is_known = bool(device.state.channels) and device.state.removed_at_ms is None
+    if observation.kind == "hint" and evidence.origin == "sweep" and is_known:
+        # Discovery announces every device at each start; those we know are asked about in their own time (R18).
+        return Folded(device, counts=("announced",))
+
     if turn.state.product_id is None and observation.product_id is not None:
         turn.state = replace(turn.state, product_id=observation.product_id)
 

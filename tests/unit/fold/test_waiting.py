@@ -166,6 +166,32 @@ def test_a_device_that_becomes_known_by_a_hint_is_asked_about() -> None:
     assert story.events == []
 
 
+def test_a_device_announced_by_discovery_is_asked_about_only_while_it_is_unknown() -> None:
+    story = Story()
+    story.tell(0, kind="hint", origin="sweep", channel=None)
+    asked_when_new = story.due_in_s
+    story.run_timers(5)
+    story.answer(5, "idle", now="1.0")
+    story.answered(5)
+    known, due = story.device, story.due_in_s
+
+    story.tell(100, kind="hint", origin="sweep", channel=None)
+
+    assert asked_when_new == 3.5
+    assert (story.device, story.due_in_s) == (known, due)
+
+
+def test_a_removed_device_that_discovery_finds_again_has_returned() -> None:
+    story = upgrading()
+    story.removed(200)
+
+    story.tell(300, kind="hint", origin="sweep", channel=None)
+    story.tell(301, kind="hint", origin="sweep", channel=None)
+
+    assert story.known.state.removed_at_ms is None
+    assert story.due_in_s is not None
+
+
 # R10
 
 
