@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from bridge.fold import outcomes, waiting
+from bridge.fold import lookups, outcomes
+from bridge.fold.channel import ChannelTurn
 from bridge.fold.clock import pushed_at
-from bridge.fold.turn import ChannelTurn
 from bridge.fold.versions import learn_versions, names_another, version_proof
 from schemas import PHASES, Observation, Reason, Status
 
@@ -20,14 +20,14 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
     """A pushed status, at the vendor's time `at_ms`. A late one raises or claims in the open attempt, nothing more."""
     status = observation.status
     if status is None or PHASES[status] in ("rest", "unknown"):
-        waiting.on_hint(channel.turn)
+        lookups.on_hint(channel.turn)
         return
 
     claimed = observation.claimed or (status if PHASES[status] == "terminal" else None)
     if channel.open_attempt is None:
         if channel.shown.phase == "terminal" and not _reopens(channel, claimed, at_ms):
             channel.turn.count("too_early_to_open")
-            waiting.on_hint(channel.turn)
+            lookups.on_hint(channel.turn)
             return
         _open_by_push(channel, observation, claimed, at_ms)
     elif not is_late and names_another(channel, observation):
@@ -56,7 +56,7 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
 def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
     """R4: progress moves no status and never falls, except when the cloud itself starts over. 100 is not success."""
     if channel.open_attempt is None:
-        waiting.on_hint(channel.turn)
+        lookups.on_hint(channel.turn)
         return
 
     answered_at_ms = channel.book.answered_at_ms

@@ -1,4 +1,4 @@
-"""The vendor's clock: the only one in which pushes and answers are compared (R2)."""
+"""Times: the vendor's clock, the only one in which pushes and answers are compared (R2), and their unit."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def pushed_at(observation: Observation) -> int:
 def asked_at(observation: Observation) -> int:
     """The vendor's time at which an API was asked; ours where the answer does not carry it."""
     return observation.observed_at_ms if observation.asked_at_ms is None else observation.asked_at_ms
+
+
+def ms(seconds: float) -> int:
+    """Return a policy's seconds in the milliseconds that records count in."""
+    return round(seconds * 1000)

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from bridge.fold.bookkeeping import Bookkeeping, ChannelBook, decode_bookkeeping, encode_bookkeeping
-from bridge.fold.turn import Device, TypedEvent
+from bridge.fold.device import Device
+from bridge.fold.events import TypedEvent
 from schemas import Channel, Observation, UpgradeState
 from schemas.upgrade_event import SCHEMA_ID
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from bridge.fold.turn import ChannelTurn
+from bridge.fold.channel import ChannelTurn
 from bridge.fold.versions import (
     contradicts,
     contradicts_success,

@@ -9,7 +9,8 @@ The rules, in the order in which an observation meets them; numbers are those of
   success whose old version is still running at the deadline, although the device came online since, becomes `failed`
   with reason `version_mismatch`; without that proof of the contrary it is adopted, unconfirmed; R7 terminal is sticky;
   R13 versions that change without an attempt.
-* Waiting, `waiting.py`: R8 stalls, R9 online devices, R10 removal, R14 lookups, R16 failed lookups, R18 periodic ones.
+* Waiting, `waiting.py`: R8 what time does to an attempt. `lookups.py`: R9 online devices and hints, R14 one lookup at a
+  time, R16 a failed one is no failed upgrade, R18 periodic ones. `removal.py`: R10 devices that go and return.
 
 No clock, no I/O, no randomness: the same inputs give the same states and events, byte for byte (R17).
 """
@@ -21,10 +22,13 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bridge.fold import attempts, waiting
+from bridge.fold import attempts, lookups, removal, waiting
 from bridge.fold.bookkeeping import Bookkeeping, SourceMark
+from bridge.fold.channel import ChannelTurn
 from bridge.fold.clock import asked_at, pushed_at
-from bridge.fold.turn import ChannelTurn, Device, Turn, TypedEvent
+from bridge.fold.device import Device
+from bridge.fold.events import TypedEvent
+from bridge.fold.turn import Turn
 from bridge.fold.versions import learn_versions, version_proof
 from schemas import Evidence, LookupRequest, Observation, UpgradeState
 
@@ -70,7 +74,7 @@ def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Fol
     if device is None:
         return Folded(None)
 
-    if waiting.is_tombstone_due(device, timer.now_ms, policy):
+    if removal.is_tombstone_due(device, timer.now_ms, policy):
         return Folded(None, counts=("tombstone",))
 
     turn = Turn(device, policy, timer.now_ms, None, Evidence(origin="bridge", name="timer"))
@@ -97,7 +101,7 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     if _is_duplicate(turn, observation):
         return Folded(device, counts=tuple(turn.counts))
 
-    if turn.state.removed_at_ms is not None and not waiting.returns(turn, observation):
+    if turn.state.removed_at_ms is not None and not removal.returns(turn, observation):
         return Folded(device, counts=("after_removal",))
 
     is_known = bool(device.state.channels) and device.state.removed_at_ms is None
@@ -188,28 +192,28 @@ def _apply(turn: Turn, observation: Observation) -> None:
     kind = observation.kind
     is_push = observation.evidence.origin == "push"
     if kind == "answer":
-        waiting.on_answer(turn, observation)
+        lookups.on_answer(turn, observation)
     elif kind == "lifecycle":
         waiting.on_lifecycle(turn, observation)
     elif kind == "hint":
-        waiting.on_hint(turn)
+        lookups.on_hint(turn)
     elif kind in ("status", "versions", "progress"):
         channel = _channel_of(turn, observation)
         if channel is None:
             turn.count("channel_unknown")
-            waiting.on_hint(turn)
+            lookups.on_hint(turn)
         elif kind == "progress" and is_push:
             attempts.on_pushed_progress(channel, observation)
         elif is_push and observation.status is not None:
             _on_pushed_status(channel, observation)
         elif is_push:
-            waiting.on_hint(turn)
+            lookups.on_hint(turn)
         else:
             _on_answered(channel, observation)
     else:
         turn.count("unknown_kind")
 
-    waiting.introduce(turn)
+    lookups.introduce(turn)
 
 
 def _channel_of(turn: Turn, observation: Observation) -> ChannelTurn | None:
@@ -234,7 +238,7 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
             attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
         elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
             turn.count("late_push")
-            waiting.on_hint(turn)
+            lookups.on_hint(turn)
         else:
             turn.count("stale_push")
         return

@@ -19,11 +19,12 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError
 from msgspec import Struct
 
+from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
 from bridge.fold.takeover import PartitionOwnership, take_over
 from bridge.fold.timers import BackgroundPace
-from bridge.fold.worker import FoldTopics, OffsetGap, Worker
+from bridge.fold.worker import OffsetGap, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name

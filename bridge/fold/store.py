@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from bridge.fold.device import Device
 from bridge.fold.encoding import Headers, encode_device, pack, read_resume, unpack
 from bridge.fold.timers import Timers
-from bridge.fold.turn import Device
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.settings import KafkaSettings
 

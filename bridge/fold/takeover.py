@@ -16,10 +16,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
+from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
-from bridge.fold.worker import FoldTopics, Worker
+from bridge.fold.worker import Worker
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.transactions import TransactionalProducer
 

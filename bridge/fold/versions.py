@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas import Observation
 
 if TYPE_CHECKING:
-    from bridge.fold.turn import ChannelTurn
+    from bridge.fold.channel import ChannelTurn
 
 
 def learn_versions(channel: ChannelTurn, observation: Observation) -> None:

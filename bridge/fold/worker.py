@@ -15,34 +15,18 @@ over again (`takeover.py`).
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
 from aiokafka import ConsumerRecord, TopicPartition
-from msgspec import MsgspecError, Struct
 
-from bridge.fold.encoding import (
-    Headers,
-    decode_observation,
-    encode_device,
-    encode_event,
-    encode_record,
-)
+from bridge.fold.batch import Batch, FoldTopics
 from bridge.fold.policy import Policy
-from bridge.fold.rules import Folded, Refusal, TimerFired, fold
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
-from bridge.fold.turn import Device, TypedEvent
-from bridge.fold.waiting import is_background, next_timer_at
-from bridge.kafka.topics import partition_of
-from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
-from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
-
-log = structlog.get_logger(__name__)
+from bridge.kafka.transactions import TransactionalProducer
 
 BATCH_OBSERVATIONS: Final = 1000
 """Per transaction: beyond this the cost of a transaction no longer shows in the cost of a message."""
@@ -50,32 +34,8 @@ BATCH_TIMERS: Final = 1000
 _IDLE_S: Final = 1.0
 
 
-class FoldTopics(Struct, frozen=True, kw_only=True):
-    """The full names of the topics a worker reads and writes, and how many partitions the keyed ones have."""
-
-    observations: str
-    state: str
-    events: str
-    lookups: str
-    dead_letters: str
-    partitions: int
-
-
 class OffsetGap(Exception):
     """An observation arrived beyond the expected offset: records between were not seen. Take the partition over."""
-
-
-class _Batch:
-    """What one pass of steps 1 and 2 made: working copies and the records to write."""
-
-    def __init__(self) -> None:
-        self.devices: dict[str, Device | None] = {}
-        self.events: list[TypedEvent] = []
-        self.lookups: list[LookupRequest] = []
-        self.dead_letters: list[DeadLetter] = []
-        self.next_offset: int | None = None
-        self.timers_taken: list[str] = []
-        self.states: dict[str, tuple[bytes, Headers, int | None] | None] = {}
 
 
 class Worker:
@@ -137,14 +97,17 @@ class Worker:
         while not self._producer.is_doubtful and await self._has_input():
             batch = self._fold_batch()
             try:
-                if batch.next_offset is not None or batch.states:
+                if not batch.is_empty:
+                    # 3. to 6.
                     written = await self._producer.commit(
-                        self._records(batch), self._offsets(batch), self._group
+                        batch.records(self._topics, self._place.partition, self._now_ms()),
+                        {} if batch.next_offset is None else {self._place: batch.next_offset},
+                        self._group,
                     )
                     self._swap(batch, written)
             except BaseException:
                 # The store is kept for the next take-over, so its reminders must be complete again.
-                for device_id in batch.timers_taken:
+                for device_id in batch.reminders:
                     self._store.timers.arm(0, device_id)
                 raise
 
@@ -172,27 +135,21 @@ class Worker:
         """Overdue timers never overtake the unread backlog."""
         return self._observed_at_ms if self.is_behind else self._now_ms()
 
-    def _fold_batch(self) -> _Batch:
+    def _fold_batch(self) -> Batch:
         """2. Observations in order, then the timers that are due after them."""
-        batch = _Batch()
+        batch = Batch(self._store, self._pace, self._policy, self._counts)
+        now_ms = self._now_ms()
         for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
             record = self._queue.popleft()
             if self._is_next(record):
-                self._fold_observation(batch, record)
-                self.next_offset = batch.next_offset = record.offset + 1
+                batch.fold_observation(record, now_ms)
+                self.next_offset = record.offset + 1
+        self._observed_at_ms = max(self._observed_at_ms, batch.observed_at_ms)
 
-        now_ms = self._timer_clock()
-        due = self._store.timers.pop_due(now_ms, BATCH_TIMERS)
-        paced = self._pace.take(now_ms, BATCH_TIMERS)
-        batch.timers_taken = due + paced
-        for device_id in due:
-            self._fold_timer(batch, device_id, now_ms, is_paced=False)
-        for device_id in paced:
-            self._fold_timer(batch, device_id, now_ms, is_paced=True)
-
-        for device_id, device in batch.devices.items():
-            batch.states[device_id] = None if device is None else self._encode(device)
-
+        timer_now_ms = self._timer_clock()
+        due = self._store.timers.pop_due(timer_now_ms, BATCH_TIMERS)
+        batch.fold_timers(due, self._pace.take(timer_now_ms, BATCH_TIMERS), timer_now_ms)
+        batch.close()
         return batch
 
     def _is_next(self, record: ConsumerRecord) -> bool:
@@ -206,146 +163,21 @@ class Worker:
             )
         return True
 
-    def _fold_observation(self, batch: _Batch, record: ConsumerRecord) -> None:
-        value = record.value or b""
-        try:
-            observation = decode_observation(value)
-        except MsgspecError as error:
-            self._refuse(batch, record, Refusal("internal_error", f"Not an observation: {error}"), "")
-            return
-
-        self._observed_at_ms = max(self._observed_at_ms, observation.observed_at_ms)
-        device_id = observation.device_id
-        if not device_id:
-            self._counts["gap"] += 1
-            return
-
-        device = self._device(batch, device_id)
-        if device is not None and record.offset <= device.book.offset:
-            self._counts["folded_before"] += 1
-            return
-
-        try:
-            folded = fold(device, observation, self._policy)
-        except Exception as error:
-            # R21: one observation that breaks a rule must not stop the partition; it is kept as a dead letter.
-            log.exception("fold failed", partition=self._place.partition, offset=record.offset)
-            refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
-            self._refuse(batch, record, refusal, observation.account)
-            return
-
-        self._counts["observations"] += 1
-        if folded.dead_letter is not None:
-            self._refuse(batch, record, folded.dead_letter, observation.account)
-        if folded.device is not None and folded.device is not device:
-            folded.device.book.offset = record.offset
-        self._take(batch, device_id, device, folded)
-
-    def _fold_timer(self, batch: _Batch, device_id: str, now_ms: int, *, is_paced: bool) -> None:
-        device = self._device(batch, device_id)
-        if device is None:
-            return
-
-        due_ms = next_timer_at(device, self._policy)
-        if due_ms is None:
-            return
-        if due_ms > now_ms:
-            self._store.timers.arm(due_ms, device_id)
-            return
-        if not is_paced and is_background(device, now_ms):
-            self._pace.wait(device.state.account, device_id)
-            return
-
-        try:
-            folded = fold(device, TimerFired(now_ms), self._policy)
-        except Exception:
-            # R21 for timers: there is no input to keep; the device waits for its next observation.
-            log.exception("timer failed", partition=self._place.partition)
-            self._counts["timer_failed"] += 1
-            return
-
-        self._counts["timers"] += 1
-        self._take(batch, device_id, device, folded)
-
-    def _device(self, batch: _Batch, device_id: str) -> Device | None:
-        if device_id in batch.devices:
-            return batch.devices[device_id]
-        return self._store.get(device_id)
-
-    def _take(self, batch: _Batch, device_id: str, before: Device | None, folded: Folded) -> None:
-        if folded.device is not before:
-            batch.devices[device_id] = folded.device
-        batch.events.extend(folded.events)
-        if folded.lookup is not None:
-            batch.lookups.append(folded.lookup)
-        self._counts.update(folded.counts)
-
-    def _refuse(self, batch: _Batch, record: ConsumerRecord, refusal: Refusal, account: str) -> None:
-        payload = record.value or b""
-        self._counts["dead_letters"] += 1
-        batch.dead_letters.append(
-            DeadLetter(
-                reason=refusal.reason,
-                detail=refusal.detail,
-                source_position=f"observations/{record.partition}:{record.offset}",
-                account=account,
-                received_at_ms=self._now_ms(),
-                payload=payload[:RAW_LIMIT_BYTES],
-                payload_bytes=len(payload),
-                payload_sha256=hashlib.sha256(payload).hexdigest(),
-                properties={},
-            )
-        )
-
-    def _encode(self, device: Device) -> tuple[bytes, Headers, int | None]:
-        timer_at_ms = next_timer_at(device, self._policy)
-        value, headers = encode_device(device, timer_at_ms)
-        return value, headers, timer_at_ms
-
-    def _records(self, batch: _Batch) -> Iterable[TransactionRecord]:
-        """4. In the order of the topics; states and events keep the input's partition number."""
-        topics, partition = self._topics, self._place.partition
-        now_ms = self._now_ms()
-        for device_id, state in batch.states.items():
-            key = device_id.encode()
-            if state is None:
-                yield TransactionRecord(topics.state, partition, key, None, now_ms)
-            else:
-                value, headers, _ = state
-                yield TransactionRecord(topics.state, partition, key, value, now_ms, headers)
-        for typed in batch.events:
-            value, headers = encode_event(typed)
-            key = typed.event.device_id.encode()
-            yield TransactionRecord(topics.events, partition, key, value, typed.event.observed_at_ms, headers)
-        for lookup in batch.lookups:
-            yield self._keyed(topics.lookups, lookup.account, lookup, now_ms)
-        for letter in batch.dead_letters:
-            yield self._keyed(topics.dead_letters, letter.source_position, letter, now_ms)
-
-    def _keyed(self, topic: str, key: str, record: Struct, at_ms: int) -> TransactionRecord:
-        encoded = key.encode()
-        partition = partition_of(encoded, self._topics.partitions)
-        return TransactionRecord(topic, partition, encoded, encode_record(record), at_ms)
-
-    def _offsets(self, batch: _Batch) -> dict[TopicPartition, int]:
-        """5. The offset after the last observation; a batch of timers alone moves none."""
-        return {} if batch.next_offset is None else {self._place: batch.next_offset}
-
-    def _swap(self, batch: _Batch, written: dict[tuple[str, int], int]) -> None:
+    def _swap(self, batch: Batch, written: dict[tuple[str, int], int]) -> None:
         """7. What was committed is the truth now."""
+        store = self._store
         for device_id, state in batch.states.items():
             if state is None:
-                self._store.remove(device_id)
+                store.remove(device_id)
                 continue
-            value, headers, timer_at_ms = state
-            self._store.put(device_id, value, headers)
-            if timer_at_ms is not None:
-                self._store.timers.arm(timer_at_ms, device_id)
+            store.put(device_id, state.value, state.headers)
+            if state.timer_at_ms is not None:
+                store.timers.arm(state.timer_at_ms, device_id)
         complete_to = written.get((self._topics.state, self._place.partition))
         if complete_to is not None:
-            self._store.complete_to = max(self._store.complete_to, complete_to)
+            store.complete_to = max(store.complete_to, complete_to)
         if batch.next_offset is not None:
-            self._store.highest_input_offset = max(self._store.highest_input_offset, batch.next_offset - 1)
+            store.highest_input_offset = max(store.highest_input_offset, batch.next_offset - 1)
         self._counts["transactions"] += 1
         self._counts["events"] += len(batch.events)
-        self._counts["lookups"] += len(batch.lookups)
+        self._counts["lookups"] += batch.lookup_count

@@ -198,16 +198,16 @@ async def test_two_processes_share_the_partitions_and_one_takes_over_from_the_ot
 async def test_an_observation_that_cannot_be_folded_is_one_dead_letter_and_stops_nothing(
     settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bridge.fold import worker  # noqa: PLC0415
+    from bridge.fold import batch  # noqa: PLC0415
 
-    fold = worker.fold
+    fold = batch.fold
 
     def break_on_one(device, given, policy):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
         if getattr(given, "device_id", "") == "device-3":
             raise ZeroDivisionError
         return fold(device, given, policy)
 
-    monkeypatch.setattr(worker, "fold", break_on_one)
+    monkeypatch.setattr(batch, "fold", break_on_one)
     async with folding(settings):
         await produce(settings, [b"not json", *upgrades(10)])
         events = await read(settings, "upgrade-events", 27)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.fold.device import Device
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, TimerFired, fold
-from bridge.fold.turn import Device
 from bridge.fold.waiting import next_timer_at
 from schemas import Channel, LookupRequest, Observation, ObservedEvidence, Position, Reason, UpgradeEvent
 

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from bridge.fold.bookkeeping import Bookkeeping, decode_bookkeeping, encode_bookkeeping
+from bridge.fold.device import device_status
 from bridge.fold.encoding import encode_device, encode_event, pack, read_resume, unpack
+from bridge.fold.events import TypedEvent
 from bridge.fold.policy import Policy
-from bridge.fold.turn import TypedEvent, device_status
 from schemas import STATUSES, UpgradeEvent, UpgradeState
 from tests.unit.fold.story import Story, upgrading
 

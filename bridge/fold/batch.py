@@ -1,0 +1,208 @@
+"""Steps 2 and 4 of a worker's pass: inputs folded on working copies, and the records that come of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import structlog
+from aiokafka import ConsumerRecord
+from msgspec import MsgspecError, Struct
+
+from bridge.fold.device import Device
+from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
+from bridge.fold.events import TypedEvent
+from bridge.fold.lookups import is_background
+from bridge.fold.policy import Policy
+from bridge.fold.rules import Folded, Refusal, TimerFired, fold
+from bridge.fold.store import Store
+from bridge.fold.timers import BackgroundPace
+from bridge.fold.waiting import next_timer_at
+from bridge.kafka.topics import partition_of
+from bridge.kafka.transactions import TransactionRecord
+from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
+
+log = structlog.get_logger(__name__)
+
+
+class FoldTopics(Struct, frozen=True, kw_only=True):
+    """The full names of the topics a worker reads and writes, and how many partitions the keyed ones have."""
+
+    observations: str
+    state: str
+    events: str
+    lookups: str
+    dead_letters: str
+    partitions: int
+
+
+class StateRecord(Struct, frozen=True):
+    """A device's state as it is written, and when its timer is due."""
+
+    value: bytes
+    headers: Headers
+    timer_at_ms: int | None
+
+
+class Batch:
+    """Folds inputs against a store that it does not change; afterwards holds everything they lead to."""
+
+    def __init__(self, store: Store, pace: BackgroundPace, policy: Policy, counts: Counter[str]) -> None:
+        self._store = store
+        self._pace = pace
+        self._policy = policy
+        self._counts = counts
+        self._devices: dict[str, Device | None] = {}
+        self._lookups: list[LookupRequest] = []
+        self._dead_letters: list[DeadLetter] = []
+        self.events: list[TypedEvent] = []
+        self.states: dict[str, StateRecord | None] = {}
+        """After `close`: one state for each device that changed, None for a tombstone."""
+        self.next_offset: int | None = None
+        """After the last observation; None in a batch of timers alone."""
+        self.observed_at_ms = 0
+        """The latest time at which one of the observations was made."""
+        self.reminders: Sequence[str] = ()
+        """Devices whose reminders this batch used up."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return self.next_offset is None and not self.states
+
+    def fold_observation(self, record: ConsumerRecord, now_ms: int) -> None:
+        """2. Fold one observation; one that cannot be folded changes nothing and becomes a dead letter (R21)."""
+        self.next_offset = record.offset + 1
+        try:
+            observation = decode_observation(record.value or b"")
+        except MsgspecError as error:
+            self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "", now_ms)
+            return
+
+        self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
+        device_id = observation.device_id
+        if not device_id:
+            self._counts["gap"] += 1
+            return
+
+        device = self._device(device_id)
+        if device is not None and record.offset <= device.book.offset:
+            self._counts["folded_before"] += 1
+            return
+
+        try:
+            folded = fold(device, observation, self._policy)
+        except Exception as error:
+            log.exception("fold failed", partition=record.partition, offset=record.offset)
+            refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
+            self._refuse(record, refusal, observation.account, now_ms)
+            return
+
+        self._counts["observations"] += 1
+        if folded.dead_letter is not None:
+            self._refuse(record, folded.dead_letter, observation.account, now_ms)
+        if folded.device is not None and folded.device is not device:
+            folded.device.book.offset = record.offset
+        self._take(device_id, device, folded)
+
+    def fold_timers(self, due: Sequence[str], paced: Sequence[str], now_ms: int) -> None:
+        """2. Fold the timers of devices whose reminders came, and of those whose turn it is at the account's pace."""
+        self.reminders = [*due, *paced]
+        for device_id in due:
+            self._fold_timer(device_id, now_ms, is_paced=False)
+        for device_id in paced:
+            self._fold_timer(device_id, now_ms, is_paced=True)
+
+    def close(self) -> None:
+        """Encode one state for each device that changed."""
+        for device_id, device in self._devices.items():
+            if device is None:
+                self.states[device_id] = None
+                continue
+            timer_at_ms = next_timer_at(device, self._policy)
+            value, headers = encode_device(device, timer_at_ms)
+            self.states[device_id] = StateRecord(value, headers, timer_at_ms)
+
+    def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
+        """4. Yield what to produce; states and events keep the input's partition number, the rest goes by its key."""
+        for device_id, state in self.states.items():
+            key = device_id.encode()
+            if state is None:
+                yield TransactionRecord(topics.state, partition, key, None, now_ms)
+            else:
+                yield TransactionRecord(topics.state, partition, key, state.value, now_ms, state.headers)
+        for typed in self.events:
+            event = typed.event
+            value, headers = encode_event(typed)
+            key = event.device_id.encode()
+            yield TransactionRecord(topics.events, partition, key, value, event.observed_at_ms, headers)
+        for topic, key_text, keyed in (
+            *((topics.lookups, lookup.account, lookup) for lookup in self._lookups),
+            *((topics.dead_letters, letter.source_position, letter) for letter in self._dead_letters),
+        ):
+            key = key_text.encode()
+            yield TransactionRecord(
+                topic, partition_of(key, topics.partitions), key, encode_record(keyed), now_ms
+            )
+
+    @property
+    def lookup_count(self) -> int:
+        """How many lookups are asked for."""
+        return len(self._lookups)
+
+    def _fold_timer(self, device_id: str, now_ms: int, *, is_paced: bool) -> None:
+        device = self._device(device_id)
+        due_ms = None if device is None else next_timer_at(device, self._policy)
+        if device is None or due_ms is None:
+            return
+
+        if due_ms > now_ms:
+            self._store.timers.arm(due_ms, device_id)
+            return
+
+        if not is_paced and is_background(device, now_ms):
+            self._pace.wait(device.state.account, device_id)
+            return
+
+        try:
+            folded = fold(device, TimerFired(now_ms), self._policy)
+        except Exception:
+            # R21 for timers: there is no input to keep; the device's next observation arms it again.
+            log.exception("timer failed", device_id=device_id)
+            self._counts["timer_failed"] += 1
+            return
+
+        self._counts["timers"] += 1
+        self._take(device_id, device, folded)
+
+    def _device(self, device_id: str) -> Device | None:
+        if device_id in self._devices:
+            return self._devices[device_id]
+
+        return self._store.get(device_id)
+
+    def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
+        if folded.device is not before:
+            self._devices[device_id] = folded.device
+        self.events.extend(folded.events)
+        if folded.lookup is not None:
+            self._lookups.append(folded.lookup)
+        self._counts.update(folded.counts)
+
+    def _refuse(self, record: ConsumerRecord, refusal: Refusal, account: str, now_ms: int) -> None:
+        payload = record.value or b""
+        self._counts["dead_letters"] += 1
+        self._dead_letters.append(
+            DeadLetter(
+                reason=refusal.reason,
+                detail=refusal.detail,
+                source_position=f"observations/{record.partition}:{record.offset}",
+                account=account,
+                received_at_ms=now_ms,
+                payload=payload[:RAW_LIMIT_BYTES],
+                payload_bytes=len(payload),
+                payload_sha256=hashlib.sha256(payload).hexdigest(),
+                properties={},
+            )
+        )

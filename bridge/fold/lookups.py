@@ -1,0 +1,163 @@
+"""Rules R9, R14, R16 and R18: when a device's cloud is asked about it, and what the end of a lookup means."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from bridge.fold import removal
+from bridge.fold.clock import asked_at, ms
+from bridge.fold.turn import Turn
+from schemas import LookupRequest, Observation
+
+if TYPE_CHECKING:
+    from bridge.fold.bookkeeping import ChannelBook
+    from bridge.fold.device import Device
+    from bridge.fold.policy import Policy
+
+_BACKGROUND: Final = ("gap", "periodic")
+_PERIOD_SPREAD: Final = 0.1
+"""Periodic lookups of devices that became known together drift apart by up to this share of the period."""
+
+
+def introduce(turn: Turn) -> None:
+    """A device without any lookup ahead has just become known: ask about it."""
+    if turn.book.due_at_ms is None and turn.book.lookup_id is None:
+        turn.want_lookup(turn.policy.hint_lookup_s, "hint")
+
+
+def on_hint(turn: Turn) -> None:
+    """R9: something happened that only the cloud's API can tell."""
+    turn.want_lookup(turn.policy.hint_lookup_s, "hint")
+
+
+def on_online(turn: Turn) -> None:
+    """R9: online with an open attempt is often the reboot after flashing: ask soon."""
+    turn.want_lookup(turn.policy.online_lookup_s + turn.policy.jitter_s * _spread(turn), "online")
+
+
+def on_answer(turn: Turn, observation: Observation) -> None:
+    """R14, R16: a lookup ended. A refusal says nothing about the upgrade: only the next lookup waits longer."""
+    book, outcome = turn.book, observation.outcome
+    if observation.lookup_id is None or observation.lookup_id != book.lookup_id:
+        turn.count("foreign_answer")
+        return
+
+    book.lookup_id = book.lookup_expires_at_ms = None
+    turn.count(f"answer_{outcome}")
+    if outcome == "ok":
+        book.failed_lookups = 0
+        book.not_found_at_ms = None
+        _on_ok_answer(turn, asked_at(observation))
+    elif outcome == "not_found" and _is_gone(turn, asked_at(observation)):
+        removal.remove(turn, asked_at(observation))
+    else:
+        _ask_again(turn)
+
+
+def arm_period(turn: Turn) -> None:
+    """R18: open attempts and young unconfirmed outcomes are asked about often, every known device now and then."""
+    policy = turn.policy
+    young_ms = turn.now_ms - ms(policy.unconfirmed_for_s)
+    is_watched = any(
+        channel.open_attempt is not None
+        or (
+            channel.shown.phase == "terminal"
+            and not channel.shown.confirmed
+            and channel.shown.changed_at_ms > young_ms
+        )
+        for channel in turn.all_channels()
+    )
+    period_s = policy.open_period_s if is_watched else policy.refresh_period_s
+    turn.want_lookup(period_s * (1 - _PERIOD_SPREAD * _spread(turn)), "periodic")
+
+
+def on_due(turn: Turn) -> None:
+    """R14: ask again for a lookup that expired, and ask for what is due; one is outstanding at a time."""
+    book = turn.book
+    if book.lookup_id is not None:
+        if turn.now_ms < (book.lookup_expires_at_ms or 0):
+            return
+        turn.count("lookup_expired")
+        book.lookup_id = book.lookup_expires_at_ms = None
+        _ask_again(turn)
+
+    if book.due_at_ms is not None and turn.now_ms >= book.due_at_ms:
+        _ask(turn, book.due_at_ms)
+
+
+def is_background(device: Device, now_ms: int) -> bool:
+    """R14: whether all that is due is a lookup nobody waits for, to be paced at the account's rate."""
+    book = device.book
+    return (
+        book.lookup_id is None
+        and book.due_cause in _BACKGROUND
+        and book.due_at_ms is not None
+        and book.due_at_ms <= now_ms
+    )
+
+
+def _on_ok_answer(turn: Turn, asked_at_ms: int) -> None:
+    policy = turn.policy
+    for channel in turn.all_channels():
+        book = channel.book
+        if channel.shown.status != "verifying" or book.claimed_at_ms is None:
+            continue
+        if asked_at_ms >= book.claimed_at_ms and book.claim_answered_at_ms is None:
+            book.claim_answered_at_ms = turn.now_ms
+        turn.want_lookup(_until_claim_lookup(book, turn.now_ms, policy), "claim")
+
+    arm_period(turn)
+
+
+def _until_claim_lookup(book: ChannelBook, now_ms: int, policy: Policy) -> float:
+    """R5: seconds until the claim's next lookup: the listed times after the claim, then one a period."""
+    since_s = (now_ms - (book.claim_observed_at_ms or now_ms)) / 1000
+    for at_s in policy.claim_lookups_s:
+        if at_s > since_s:
+            return at_s - since_s
+
+    return policy.claim_lookup_period_s
+
+
+def _ask(turn: Turn, due_at_ms: int) -> None:
+    """R14: ask the owner of the account; one lookup is outstanding until its answer or its expiry."""
+    book = turn.book
+    expires_at_ms = turn.now_ms + ms(turn.policy.lookup_expiry_s)
+    book.lookup_id = f"{turn.state.device_id}/{turn.now_ms}"
+    book.lookup_cause = book.due_cause
+    book.lookup_expires_at_ms = expires_at_ms
+    book.due_at_ms = None
+    book.due_cause = "periodic"
+    turn.count(f"lookup_{book.lookup_cause}")
+    turn.lookup = LookupRequest(
+        lookup_id=book.lookup_id,
+        device_id=turn.state.device_id,
+        account=turn.state.account,
+        cause=book.lookup_cause,
+        due_at_ms=due_at_ms,
+        expires_at_ms=expires_at_ms,
+    )
+
+
+def _ask_again(turn: Turn) -> None:
+    """R14: a lookup without an ok answer is asked again, each time later."""
+    policy, book = turn.policy, turn.book
+    wait_s = min(policy.lookup_backoff_s * 2 ** min(book.failed_lookups, 16), policy.lookup_backoff_max_s)
+    book.failed_lookups += 1
+    turn.want_lookup(wait_s, book.lookup_cause)
+
+
+def _is_gone(turn: Turn, asked_at_ms: int) -> bool:
+    """R10: not found in two lookups far apart, with no ok answer between."""
+    book = turn.book
+    if book.not_found_at_ms is None:
+        book.not_found_at_ms = asked_at_ms
+        return False
+
+    return asked_at_ms - book.not_found_at_ms >= ms(turn.policy.removal_apart_s)
+
+
+def _spread(turn: Turn) -> float:
+    """A fixed share between 0 and 1: a hash of device and revision, so that a replay gives the same (R17)."""
+    return zlib.crc32(f"{turn.state.device_id}/{turn.state.revision}".encode()) / 2**32

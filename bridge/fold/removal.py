@@ -1,0 +1,72 @@
+"""Rule R10: what a removed device leaves behind, and what counts as its return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from bridge.fold.clock import asked_at, ms, pushed_at
+from bridge.fold.events import NOT_PUBLISHED_YET
+from bridge.fold.turn import Turn
+from schemas import PHASES, Observation, Reason, UpgradeEvent
+
+if TYPE_CHECKING:
+    from bridge.fold.device import Device
+    from bridge.fold.policy import Policy
+
+
+def remove(turn: Turn, removed_at_ms: int) -> None:
+    """R10: open attempts end, one event tells the removal, nothing is asked any more."""
+    state, book = turn.state, turn.book
+    if state.removed_at_ms is not None:
+        return
+
+    for channel in turn.all_channels():
+        if channel.open_attempt is not None:
+            channel.settle("cancelled", removed_at_ms, confirmed=False, reason=Reason(code="device_removed"))
+
+    state = turn.settle_channels()
+    turn.state = replace(state, removed_at_ms=turn.now_ms)
+    book.removed_at_ms = removed_at_ms
+    book.due_at_ms = book.lookup_id = book.lookup_expires_at_ms = None
+    turn.publish(
+        "ota.device.removed",
+        UpgradeEvent(
+            device_id=state.device_id,
+            cloud=state.cloud,
+            account=state.account,
+            product_id=state.product_id,
+            device=state.device,
+            revision=NOT_PUBLISHED_YET,
+            status=state.status,
+            phase=PHASES[state.status],
+            stalled=False,
+            needs_confirmation=False,
+            confirmed=True,
+            correction=False,
+            vendor_time_at_ms=removed_at_ms,
+            observed_at_ms=turn.now_ms,
+            evidence=turn.evidence,
+        ),
+    )
+
+
+def returns(turn: Turn, observation: Observation) -> bool:
+    """R10: only an observation later than the removal, in the vendor's clock, is a return."""
+    is_push = observation.evidence.origin == "push"
+    at_ms = pushed_at(observation) if is_push else asked_at(observation)
+    if observation.kind == "answer" or observation.lifecycle == "removed":
+        return False
+    if at_ms <= (turn.book.removed_at_ms or 0):
+        return False
+
+    turn.book.removed_at_ms = None
+    turn.state = replace(turn.state, removed_at_ms=None)
+    return True
+
+
+def is_tombstone_due(device: Device, now_ms: int, policy: Policy) -> bool:
+    """R10: a removed device's state is deleted some time after its removal was told."""
+    removed_ms = device.state.removed_at_ms
+    return removed_ms is not None and now_ms >= removed_ms + ms(policy.tombstone_after_s)
