@@ -37,6 +37,7 @@ _DISCONNECTED_S: Final = 1.5
 _ACCEPTED_BEFORE_RENEWAL: Final = 2
 """The client's own back-off grows to a minute; a gateway that accepts us twice is subscribed to anew."""
 _REFUSED_RETRY_S: Final = 5.0
+_LEAST_CLOSE_S: Final = 1.0
 _CLOSE_SHARE: Final = 0.3
 """Of the closing deadline: kept for sending acknowledgements, when the sink took all the time it was given."""
 
@@ -115,7 +116,8 @@ class AccountIngest:
             raise AccountStopped(account.name, self._message) from None
         finally:
             self._group = None
-            await self._close(gateway, deadline_at or self._deadline_at())
+            left_s = (deadline_at or self._deadline_at()) - asyncio.get_running_loop().time()
+            await gateway.close(within_s=max(left_s, _LEAST_CLOSE_S))
         self._state = "stopped"
 
     def statistics(self) -> AccountStatistics:
@@ -290,15 +292,6 @@ class AccountIngest:
             )
             for task in self._working:
                 task.cancel()
-
-    async def _close(self, gateway: GatewayThread, deadline_at: float) -> None:
-        """Send the acknowledgements and close; a gateway that does not answer by the deadline is left."""
-        try:
-            async with asyncio.timeout_at(deadline_at):
-                await gateway.close()
-        except TimeoutError:
-            log.warning("gateway_abandoned", account=self._account.name)
-            gateway.abandon()
 
     def _deadline_at(self) -> float:
         return asyncio.get_running_loop().time() + self._close_deadline_s

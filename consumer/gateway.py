@@ -7,6 +7,7 @@ that come back. `await receive()` would lose messages when cancelled, and the cl
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import queue
 import threading
@@ -40,6 +41,9 @@ CAUGHT_UP_AFTER_S: Final = 2.0
 """Nothing for this long while connected: nothing is waiting. A broker that dispatches a backlog pauses for less."""
 _CONNECTION_CHECK_S: Final = 0.5
 _STOP_CHECK_S: Final = 0.1
+_CLIENT_CLOSE_S: Final = 0.5
+"""Of the time to close: kept for the client, which answers at once also where its gateway does not. A client that
+is not closed aborts the process at its end."""
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 5.0
 
@@ -76,6 +80,7 @@ class GatewayThread:
         self._unconfirmed_bytes = 0
         self._receiving = True
         self._closing = False
+        self._close_by = math.inf
         self._renew = False
         # Written by the thread, read by the event loop.
         self._connected = False
@@ -126,21 +131,23 @@ class GatewayThread:
             self._changed.notify()
         await self._drained.wait()
 
-    async def close(self) -> None:
-        """Send the last acknowledgements, close the subscription and the client, and end the thread."""
-        with self._changed:
-            self._receiving = False
-            self._closing = True
-            self._changed.notify()
-        await asyncio.shield(self.ended)
+    async def close(self, *, within_s: float) -> None:
+        """Send the last acknowledgements, close the subscription and the client, and end the thread.
 
-    def abandon(self) -> None:
-        """Cut the connection without waiting: unsent acknowledgements are lost, their messages come again."""
+        A gateway that does not answer within this time is left; what it does not know acknowledged comes again.
+        """
         with self._changed:
             self._receiving = False
             self._closing = True
+            self._close_by = time.monotonic() + within_s
             self._changed.notify()
-        threading.Thread(target=self._client.shutdown, daemon=True).start()
+        try:
+            async with asyncio.timeout(within_s + _CLIENT_CLOSE_S):
+                await asyncio.shield(self.ended)
+        except TimeoutError:
+            log.warning(
+                "gateway_abandoned", account=self._account.name, reason="a call of the client does not return"
+            )
 
     def _run(self) -> None:
         try:
@@ -155,19 +162,30 @@ class GatewayThread:
                 self._serve(consumer)
                 self._sleep(retry_s)
             self._call(self._drained.set)
-            self._close_client()
+            self._close(self._client, "client", by=time.monotonic() + _CLIENT_CLOSE_S)
         except BaseException as error:  # noqa: BLE001 (a thread must not die in silence: the account raises it)
             self._call(self._end, error)
         else:
             self._call(self._end, None)
 
-    def _close_client(self) -> None:
-        try:
-            self._client.close()
-        except _pulsar.AlreadyClosed:
-            return  # abandoned meanwhile
-        except _pulsar.PulsarException as error:
-            log.warning("gateway_close_failed", account=self._account.name, error=str(error))
+    def _close(self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: float) -> None:
+        """Close one or the other, and give up when the gateway does not answer in time.
+
+        The blocking calls cannot be given up, and `shutdown` holds the interpreter's lock while it waits for a thread
+        of the client that may want it (20 s, in one of twelve).
+        """
+        answers: queue.SimpleQueue[_pulsar.Result] = queue.SimpleQueue()
+        opened.close_async(answers.put)
+        given_up_at = time.monotonic() + OPERATION_TIMEOUT_S
+        while time.monotonic() < min(given_up_at, by):
+            try:
+                result = answers.get(timeout=_STOP_CHECK_S)
+            except queue.Empty:
+                continue
+            if result != _pulsar.Result.Ok:
+                log.warning("gateway_not_closed", account=self._account.name, what=what, error=result.name)
+            return
+        log.warning("gateway_not_closed", account=self._account.name, what=what, error="no answer in time")
 
     def _subscribe(self) -> _pulsar.Consumer | None:
         account = self._account
@@ -231,11 +249,8 @@ class GatewayThread:
             log.warning("gateway_subscription_lost", account=self._account.name, error=str(error))
         finally:
             self._connected = False
-            try:
-                # Sends the acknowledgements that the client has grouped and not sent yet.
-                consumer.close()
-            except _pulsar.PulsarException as error:
-                log.warning("gateway_close_failed", account=self._account.name, error=str(error))
+            # Also sends the acknowledgements that the client has grouped and not sent yet.
+            self._close(consumer, "subscription", by=self._close_by - _CLIENT_CLOSE_S)
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = last_message = last_told = time.monotonic()
