@@ -10,32 +10,26 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from consumer.errors import AccountStopped
 from consumer.gateway import GatewayThread
-from consumer.probe import ProbeResult, probe
 from consumer.progress import ProgressBook, progress_period_s
-from consumer.refusals import PROBE_PERIOD_S, Refusals
 from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord, Sink
 from consumer.slices import Slice, Slicer
-from consumer.statistics import AccountState, AccountStatistics, Counters
+from consumer.statistics import AccountStatistics, Counters
 from consumer.translation import Translator, refused_as_too_large
+from consumer.watch import ConnectionWatch
 from schemas import RAW_LIMIT_BYTES
 
 log = structlog.get_logger(__name__)
 
 WRITE_RECORDS: Final = 5000
 """Slices that wait together are written together, up to about this many records."""
-_WATCH_PERIOD_S: Final = 0.5
-_DISCONNECTED_S: Final = 1.5
-"""A connection that is away for less is only reconnecting: nobody is asked."""
-_ACCEPTED_BEFORE_RENEWAL: Final = 2
-"""The client's own back-off grows to a minute; a gateway that accepts us twice is subscribed to anew."""
 _REFUSED_RETRY_S: Final = 5.0
 _LEAST_CLOSE_S: Final = 1.0
 _CLOSE_SHARE: Final = 0.3
@@ -62,14 +56,13 @@ class AccountIngest:
         *,
         keep_raw: bool,
         close_deadline_s: float,
-        ask: Callable[[GatewayAccount], Awaitable[ProbeResult]] = probe,
     ) -> None:
         self._account = account
         self._sink = sink
         self._close_deadline_s = close_deadline_s
-        self._ask = ask
         self._counters = Counters()
         self._slicer = Slicer(Translator(account, self._counters, keep_raw=keep_raw), self._counters)
+        self._watch = ConnectionWatch(account)
         self._progress = ProgressBook(account.name)
         self._partitions: dict[str, _SourcePartition] = {}
         self._gateway: GatewayThread | None = None
@@ -77,8 +70,6 @@ class AccountIngest:
         self._working: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._state: AccountState = "connecting"
-        self._message: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Return after a clean stop. Raises AccountStopped when the gateway refuses the account for good."""
@@ -101,7 +92,7 @@ class AccountIngest:
             async with asyncio.TaskGroup() as self._group:
                 chores = [
                     self._group.create_task(chore)
-                    for chore in (self._watch(gateway), self._write_progress(), self._await_end(gateway))
+                    for chore in (self._watch.run(gateway), self._write_progress(), self._await_end(gateway))
                 ]
                 await stop.wait()
                 deadline_at = self._deadline_at()
@@ -112,13 +103,14 @@ class AccountIngest:
             stopped, others = group.split(AccountStopped)
             if others is not None or stopped is None:
                 raise
-            self._state, self._message = "stopped", str(stopped.exceptions[0])
-            raise AccountStopped(account.name, self._message) from None
+            message = str(stopped.exceptions[0])
+            self._watch.stopped(message)
+            raise AccountStopped(account.name, message) from None
         finally:
             self._group = None
             left_s = (deadline_at or self._deadline_at()) - asyncio.get_running_loop().time()
             await gateway.close(within_s=max(left_s, _LEAST_CLOSE_S))
-        self._state = "stopped"
+        self._watch.stopped(None)
 
     def statistics(self) -> AccountStatistics:
         """Return what is going on."""
@@ -128,8 +120,8 @@ class AccountIngest:
             entry.pending[0].first_published_at_ms for entry in self._partitions.values() if entry.pending
         ]
         return AccountStatistics(
-            state=self._state,
-            message=self._message,
+            state=self._watch.state,
+            message=self._watch.message,
             tls_verified=self._account.gateway.tls_verify,
             received=counters.received,
             redelivered=counters.redelivered,
@@ -233,41 +225,6 @@ class AccountIngest:
             records = self._progress.records(_now_ms())
             if records:
                 await self._sink.write(records)
-
-    async def _watch(self, gateway: GatewayThread) -> None:
-        """Keep the account's state, and ask the gateway why when there is no connection."""
-        refusals = Refusals(self._account.name)
-        asked_at_s = away_since_s = time.monotonic()
-        asked_at_s -= PROBE_PERIOD_S
-        accepted = 0
-        while True:
-            await asyncio.sleep(_WATCH_PERIOD_S)
-            now_s = time.monotonic()
-            if gateway.is_connected():
-                if self._state != "running":
-                    log.info("gateway_connected", account=self._account.name)
-                self._state, self._message = "running", None
-                away_since_s = now_s
-                accepted = 0
-                refusals.clear()
-            elif now_s - away_since_s >= _DISCONNECTED_S and now_s - asked_at_s >= PROBE_PERIOD_S:
-                asked_at_s = now_s
-                result = await self._ask(self._account)
-                if gateway.is_connected():
-                    continue
-                if result.message != self._message:
-                    log.warning(
-                        "gateway_disconnected",
-                        account=self._account.name,
-                        outcome=result.outcome,
-                        reason=result.message,
-                    )
-                self._state, self._message = "connecting", result.message
-                refusals.judge(result, now_s)
-                accepted = accepted + 1 if result.outcome == "accepted" else 0
-                if accepted >= _ACCEPTED_BEFORE_RENEWAL:
-                    accepted = 0
-                    gateway.resubscribe()
 
     async def _await_end(self, gateway: GatewayThread) -> None:
         """Raise what the gateway's thread died of: a defect, which ends the stage."""

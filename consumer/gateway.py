@@ -8,42 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-# The client's compiled half: its public wrapping costs a third of the receive time and has no `subscribe_async`.
 import _pulsar
 import structlog
 
-from consumer import auth
+from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
 from consumer.source import MessageId, source_partition, topic_names
 from consumer.statistics import Counters
-from consumer.trust import address, trust_file
 
 log = structlog.get_logger(__name__)
 
-BATCH_MESSAGES: Final = 1000
-"""Fewer costs throughput (500: 14 % less), more brings nothing."""
-BATCH_WAIT_MS: Final = 5
-"""How long a batch is collected: it adds to the latency of every message under light load."""
 IDLE_WAIT_MS: Final = 50
 """How long an idle thread sleeps in the client; acknowledgements wait no longer than this."""
-RECEIVER_QUEUE: Final = 1000
-"""Messages the client fetches ahead per source partition, and what a fail-over redelivers at most."""
-OPERATION_TIMEOUT_S: Final = 10
 CAUGHT_UP_AFTER_S: Final = 2.0
 """Nothing for this long while connected: nothing is waiting. A broker that dispatches a backlog pauses for less."""
 _CONNECTION_CHECK_S: Final = 0.5
-_STOP_CHECK_S: Final = 0.1
-_CLIENT_CLOSE_S: Final = 0.5
-"""Of the time to close: kept for the client, which answers at once also where its gateway does not. A client that
-is not closed aborts the process at its end."""
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 5.0
 
@@ -71,7 +56,7 @@ class GatewayThread:
         self._caught_up = caught_up
         self._partitions_known = partitions_known
         self._loop = asyncio.get_running_loop()
-        self._client = _client(account)
+        self._client = open_client(account)
         self._thread = threading.Thread(target=self._run, name=f"gateway-{account.name}", daemon=True)
         # Under the condition's lock: what both sides write.
         self._changed = threading.Condition()
@@ -142,7 +127,7 @@ class GatewayThread:
             self._close_by = time.monotonic() + within_s
             self._changed.notify()
         try:
-            async with asyncio.timeout(within_s + _CLIENT_CLOSE_S):
+            async with asyncio.timeout(within_s + CLIENT_CLOSE_S):
                 await asyncio.shield(self.ended)
         except TimeoutError:
             log.warning(
@@ -162,36 +147,22 @@ class GatewayThread:
                 self._serve(consumer)
                 self._sleep(retry_s)
             self._call(self._drained.set)
-            self._close(self._client, "client", by=time.monotonic() + _CLIENT_CLOSE_S)
+            self._told_unless_closed(self._client, "client", by=time.monotonic() + CLIENT_CLOSE_S)
         except BaseException as error:  # noqa: BLE001 (a thread must not die in silence: the account raises it)
             self._call(self._end, error)
         else:
             self._call(self._end, None)
 
-    def _close(self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: float) -> None:
-        """Close one or the other, and give up when the gateway does not answer in time.
-
-        The blocking calls cannot be given up, and `shutdown` holds the interpreter's lock while it waits for a thread
-        of the client that may want it (20 s, in one of twelve).
-        """
-        answers: queue.SimpleQueue[_pulsar.Result] = queue.SimpleQueue()
-        opened.close_async(answers.put)
-        given_up_at = time.monotonic() + OPERATION_TIMEOUT_S
-        while time.monotonic() < min(given_up_at, by):
-            try:
-                result = answers.get(timeout=_STOP_CHECK_S)
-            except queue.Empty:
-                continue
-            if result != _pulsar.Result.Ok:
-                log.warning("gateway_not_closed", account=self._account.name, what=what, error=result.name)
-            return
-        log.warning("gateway_not_closed", account=self._account.name, what=what, error="no answer in time")
+    def _told_unless_closed(self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: float) -> None:
+        problem = close(opened, by=by)
+        if problem is not None:
+            log.warning("gateway_not_closed", account=self._account.name, what=what, error=problem)
 
     def _subscribe(self) -> _pulsar.Consumer | None:
         account = self._account
         topics = topic_names(account)
         try:
-            consumer = self._subscribed(topics)
+            consumer = subscribe(self._client, account, topics, wanted=lambda: self._receiving)
             if consumer is None:
                 return None
             known = [
@@ -206,33 +177,6 @@ class GatewayThread:
         self._counters.subscriptions += 1
         self._call(self._partitions_known, known)
         return consumer
-
-    def _subscribed(self, topics: list[str]) -> _pulsar.Consumer | None:
-        """Subscribe, or return None when the gateway does not let us, or when we are to stop.
-
-        The client's own blocking call cannot be interrupted: closing the client meanwhile loses its answer, and the
-        thread would wait for ever (seen with a missing subscription).
-        """
-        answers: queue.SimpleQueue[tuple[_pulsar.Result, _pulsar.Consumer]] = queue.SimpleQueue()
-        subscription, configuration = self._account.gateway.subscription, _consumer_configuration()
-
-        def answered(result: _pulsar.Result, consumer: _pulsar.Consumer) -> None:
-            answers.put((result, consumer))
-
-        if len(topics) == 1:
-            self._client.subscribe_async(topics[0], subscription, configuration, answered)
-        else:
-            self._client.subscribe_async_topics(topics, subscription, configuration, answered)
-        while self._receiving:
-            try:
-                result, consumer = answers.get(timeout=_STOP_CHECK_S)
-            except queue.Empty:
-                continue
-            if result == _pulsar.Result.Ok:
-                return consumer
-            log.info("gateway_not_subscribed", account=self._account.name, error=result.name)
-            return None
-        return None
 
     def _serve(self, consumer: _pulsar.Consumer) -> None:
         """Receive and acknowledge until the subscription has to be renewed or closed."""
@@ -250,7 +194,8 @@ class GatewayThread:
         finally:
             self._connected = False
             # Also sends the acknowledgements that the client has grouped and not sent yet.
-            self._close(consumer, "subscription", by=self._close_by - _CLIENT_CLOSE_S)
+            by = min(self._close_by - CLIENT_CLOSE_S, time.monotonic() + OPERATION_TIMEOUT_S)
+            self._told_unless_closed(consumer, "subscription", by=by)
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = last_message = last_told = time.monotonic()
@@ -327,30 +272,3 @@ class GatewayThread:
             self.ended.set_result(None)
         else:
             self.ended.set_exception(error)
-
-
-def _client(account: GatewayAccount) -> _pulsar.Client:
-    gateway = account.gateway
-    user, password = auth.basic_halves(account.access_id, account.access_key)
-    configuration = _pulsar.ClientConfiguration()
-    configuration.authentication(_pulsar.AuthenticationBasic.create(user, password, auth.METHOD))
-    configuration.operation_timeout_seconds(OPERATION_TIMEOUT_S)
-    *_, tls = address(gateway.url)
-    if tls:
-        configuration.tls_trust_certs_file_path(trust_file(gateway))
-        # The client's default would accept any name on a trusted certificate.
-        configuration.tls_validate_hostname(gateway.tls_verify)
-        configuration.tls_allow_insecure_connection(not gateway.tls_verify)
-    # Never a Python logger: the client's threads would wait for the interpreter's lock (pulsar-client-python 116).
-    # What it would write the probe finds out, and our own log tells.
-    configuration.set_file_logger(_pulsar.LoggerLevel.Error, gateway.client_log_file or os.devnull)
-    return _pulsar.Client(gateway.url, configuration)
-
-
-def _consumer_configuration() -> _pulsar.ConsumerConfiguration:
-    """No unacknowledged timeout and no negative acknowledgement: on Failover both redeliver the whole partition."""
-    configuration = _pulsar.ConsumerConfiguration()
-    configuration.consumer_type(_pulsar.ConsumerType.Failover)
-    configuration.receiver_queue_size(RECEIVER_QUEUE)
-    configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(BATCH_MESSAGES, -1, BATCH_WAIT_MS))
-    return configuration

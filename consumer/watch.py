@@ -1,0 +1,91 @@
+"""Watches one account's connection: its state for the operator, and the question why when there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from consumer.probe import ProbeResult, probe
+from consumer.refusals import PROBE_PERIOD_S, Refusals
+from consumer.settings import GatewayAccount
+from consumer.statistics import AccountState
+
+log = structlog.get_logger(__name__)
+
+_WATCH_PERIOD_S: Final = 0.5
+_DISCONNECTED_S: Final = 1.5
+"""A connection that is away for less is only reconnecting: nobody is asked."""
+_ACCEPTED_BEFORE_RENEWAL: Final = 2
+"""The client's own back-off grows to a minute; a gateway that accepts us twice in a row is subscribed to anew."""
+
+
+class Connection(Protocol):
+    """What is watched."""
+
+    def is_connected(self) -> bool:
+        """Whether every source partition is connected."""
+        ...
+
+    def resubscribe(self) -> None:
+        """Close the subscription and open it anew."""
+        ...
+
+
+class ConnectionWatch:
+    """One account's state and its reason."""
+
+    def __init__(
+        self, account: GatewayAccount, *, ask: Callable[[GatewayAccount], Awaitable[ProbeResult]] = probe
+    ) -> None:
+        self._account = account
+        self._ask = ask
+        self._refusals = Refusals(account.name)
+        self._accepted = 0
+        self.state: AccountState = "connecting"
+        self.message: str | None = None
+        """Why it is not running, with the remedy."""
+
+    def stopped(self, message: str | None) -> None:
+        """The account has ended: refused with this message, or cleanly."""
+        self.state, self.message = "stopped", message
+
+    async def run(self, connection: Connection) -> None:
+        """Watch for ever. Raises AccountStopped when the gateway refuses the account for good."""
+        now_s = asyncio.get_running_loop().time
+        away_since_s = now_s()
+        asked_at_s = away_since_s - PROBE_PERIOD_S
+        while True:
+            await asyncio.sleep(_WATCH_PERIOD_S)
+            if connection.is_connected():
+                away_since_s = now_s()
+                self._connected()
+            elif now_s() - away_since_s >= _DISCONNECTED_S and now_s() - asked_at_s >= PROBE_PERIOD_S:
+                asked_at_s = now_s()
+                result = await self._ask(self._account)
+                if not connection.is_connected():
+                    self._disconnected(connection, result, asked_at_s)
+
+    def _connected(self) -> None:
+        if self.state != "running":
+            log.info("gateway_connected", account=self._account.name)
+        self.state, self.message = "running", None
+        self._accepted = 0
+        self._refusals.clear()
+
+    def _disconnected(self, connection: Connection, result: ProbeResult, asked_at_s: float) -> None:
+        if result.message != self.message:
+            log.warning(
+                "gateway_disconnected",
+                account=self._account.name,
+                outcome=result.outcome,
+                reason=result.message,
+            )
+        self.state, self.message = "connecting", result.message
+        self._refusals.judge(result, asked_at_s)
+        self._accepted = self._accepted + 1 if result.outcome == "accepted" else 0
+        if self._accepted >= _ACCEPTED_BEFORE_RENEWAL:
+            self._accepted = 0
+            connection.resubscribe()
