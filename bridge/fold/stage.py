@@ -36,6 +36,8 @@ _QUEUE_HIGH: Final = 10_000
 """Records waiting for one worker before its partition is paused: about 10 MB."""
 _QUEUE_LOW: Final = 2_000
 _RETRY_S: Final = 1.0
+_TAKE_OVER_PAUSE_S: Final = 0.1
+"""Between two take-overs of a partition: what fails each time must not spin, what failed once must not wait."""
 _BROKER_TROUBLE: Final = (KafkaError, OSError, TimeoutError)
 _FINISH_WITHIN_S: Final = 3.0
 """A revoked worker may finish its transaction; well under any session timeout."""
@@ -218,7 +220,9 @@ class Fold(ConsumerRebalanceListener):
                 for device_id in pace.drain():
                     store.timers.arm(0, device_id)
                 await producer.close()
-            self._counts["takeovers_again"] += not owned.is_revoked
+            if not owned.is_revoked:
+                self._counts["takeovers_again"] += 1
+                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
 
     async def _release(self) -> None:
         """Let every worker finish within the time that a rebalance can spare, then end its task."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from msgspec import Struct
 EVENT_PARTITIONS = 11
 RETENTION_S = 7200
 """The gateway drops what is unconsumed for two hours."""
+_REFUSES_WITHIN_S = 30.0
+_RETRY_S = 0.2
 _TOPICS = {"event": EVENT_PARTITIONS, "event-test": 0, "notice": 0}
 
 
@@ -118,6 +121,12 @@ def derive_password(access_id: str, access_key: str) -> str:
 
 
 async def _ask(admin: httpx.AsyncClient, method: str, path: str, body: object = None) -> None:
-    answer = await admin.request(method, path, json=body)
+    """Make something so, or find it so; a broker that has just started refuses with 5xx until it can write."""
+    deadline = time.monotonic() + _REFUSES_WITHIN_S
+    while True:
+        answer = await admin.request(method, path, json=body)
+        if not answer.is_server_error or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(_RETRY_S)
     if answer.status_code != httpx.codes.CONFLICT:  # it exists already
         answer.raise_for_status()

@@ -146,6 +146,8 @@ class PulsarBroker(Broker):
             "managedLedgerDefaultWriteQuorum": "1",
             "managedLedgerDefaultAckQuorum": "1",
             "journalSyncData": "false",
+            # On a busy machine a few slow writes would bar the only bookie for half an hour.
+            "bookkeeperClientHealthCheckEnabled": "false",
             # These are the bookie's, which reads the same file. Ephemeral ports have to be allowed for the given
             # port to be taken; a full disk makes it read-only.
             "allowEphemeralPorts": "true",
