@@ -115,6 +115,7 @@ async def run_campaign(
     async with httpx.AsyncClient(
         base_url=sandbox.description["control_url"], trust_env=False, timeout=60
     ) as control:
+        letters_before = await asyncio.to_thread(_dead_letters, servers)
         (await control.put("/faults", json=dict(faults or {}))).raise_for_status()
         started = await control.post("/campaigns", json=body)
         started.raise_for_status()
@@ -135,7 +136,7 @@ async def run_campaign(
         broken_revisions=broken,
         events=len(events),
         report=report,
-        dead_letters=await asyncio.to_thread(_dead_letters, servers),
+        dead_letters=await asyncio.to_thread(_dead_letters, servers) - letters_before,
         kills=bridge.kills,
     )
 
@@ -156,6 +157,6 @@ async def _kill(bridge: Bridge, kills: int, chance: random.Random) -> None:
         await bridge.kill_and_restart()
 
 
-def _dead_letters(bootstrap_servers: str) -> dict[str, int]:
+def _dead_letters(bootstrap_servers: str) -> Counter[str]:
     with TopicReader(bootstrap_servers, "ota.dead-letters.v1") as reader:
-        return dict(Counter(record.value["reason"] for record in reader.read() if record.value is not None))
+        return Counter(record.value["reason"] for record in reader.read() if record.value is not None)

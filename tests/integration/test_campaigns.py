@@ -1,6 +1,6 @@
 """Whole campaigns through the whole bridge: whatever is lost, repeated, garbled or killed, the table tells the truth.
 
-Short forms of `make chaos`. Every test has a sandbox of its own: the topics' content is the verdict.
+Short forms of `make chaos`. One campaign follows another in one sandbox; the verdict is about everything up to then.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.campaign import run_campaign, running_bridge
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    async with Sandbox(tmp_path / "sandbox") as sandbox:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path_factory.mktemp("campaigns")) as sandbox:
         yield sandbox
 
 
