@@ -120,12 +120,16 @@ class HttpTransport:
     async def _exchange(self, request: Request) -> Answer:
         connection = self._idle.pop() if self._idle else self._connection()
         try:
-            return await self._exchange_over(connection, request)
-        finally:
-            if self._is_closed:
-                await connection.aclose()
-            else:
-                self._idle.append(connection)
+            answer = await self._exchange_over(connection, request)
+        except BaseException:
+            # The library may keep a connection that was cut in its only place for ever.
+            await connection.aclose()
+            raise
+        if self._is_closed:
+            await connection.aclose()
+        else:
+            self._idle.append(connection)
+        return answer
 
     def _connection(self) -> httpx.AsyncHTTPTransport:
         """A bare transport follows no redirect, keeps no cookie, and logs nothing."""

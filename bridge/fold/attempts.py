@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bridge.fold import lookups, outcomes
 from bridge.fold.channel import ChannelTurn
-from bridge.fold.clock import pushed_at
+from bridge.fold.clock import ms, pushed_at
 from bridge.fold.versions import learn_versions, names_another, version_proof
 from schemas import PHASES, Observation, Reason, Status
 
@@ -59,10 +59,20 @@ def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
         lookups.on_hint(channel.turn)
         return
 
+    if precedes_attempt(channel, pushed_at(observation)):
+        channel.turn.count("push_before_attempt")
+        return
+
     answered_at_ms = channel.book.answered_at_ms
     is_late = answered_at_ms is not None and pushed_at(observation) < answered_at_ms
     channel.know()
     _progress(channel, observation.progress, may_fall=not is_late and channel.shown.status != "verifying")
+
+
+def precedes_attempt(channel: ChannelTurn, at_ms: int) -> bool:
+    """R2: whether a push speaks of an earlier attempt than the open one."""
+    attempt = channel.open_attempt
+    return attempt is not None and at_ms < attempt.started_at_ms - ms(channel.turn.policy.clock_margin_s)
 
 
 def on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -13,7 +14,7 @@ from msgspec import MsgspecError, Struct
 from bridge.fold.device import Device
 from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
 from bridge.fold.events import TypedEvent
-from bridge.fold.lookups import is_background
+from bridge.fold.lookups import is_due_in_background, is_watched
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, Refusal, TimerFired, fold
 from bridge.fold.store import Store
@@ -24,6 +25,9 @@ from bridge.kafka.transactions import TransactionRecord
 from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
 
 log = structlog.get_logger(__name__)
+
+_FAILED_TIMER_MS: Final = 600_000
+"""A device whose timer fails is looked at again after this: a defect of ours must not become a storm."""
 
 
 class FoldTopics(Struct, frozen=True, kw_only=True):
@@ -45,6 +49,20 @@ class StateRecord(Struct, frozen=True):
     timer_at_ms: int | None
 
 
+class EventRecord(Struct, frozen=True):
+    """An event as it is written."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+    typed: TypedEvent
+
+    @property
+    def observed_at_ms(self) -> int:
+        """Also the record's timestamp."""
+        return self.typed.event.observed_at_ms
+
+
 class Batch:
     """Folds inputs against a store that it does not change; afterwards holds everything they lead to."""
 
@@ -56,9 +74,9 @@ class Batch:
         self._devices: dict[str, Device | None] = {}
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
-        self.events: list[TypedEvent] = []
+        self.events: list[EventRecord] = []
         self.states: dict[str, StateRecord | None] = {}
-        """After `close`: one state for each device that changed, None for a tombstone."""
+        """One state for each device that changed, None for a tombstone."""
         self.next_offset: int | None = None
         """After the last observation; None in a batch of timers alone."""
         self.observed_at_ms = 0
@@ -86,13 +104,15 @@ class Batch:
             self._counts["gap"] += 1
             return
 
-        device = self._device(device_id)
-        if device is not None and record.offset <= device.book.offset:
-            self._counts["folded_before"] += 1
-            return
-
         try:
+            device = self._device(device_id)
+            if device is not None and record.offset <= device.book.offset:
+                self._counts["folded_before"] += 1
+                return
             folded = fold(device, observation, self._policy)
+            if folded.device is not None and folded.device is not device:
+                folded.device.book.offset = record.offset
+            self._take(device_id, device, folded)
         except Exception as error:
             log.exception("fold failed", partition=record.partition, offset=record.offset)
             refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
@@ -102,27 +122,18 @@ class Batch:
         self._counts["observations"] += 1
         if folded.dead_letter is not None:
             self._refuse(record, folded.dead_letter, observation.account, now_ms)
-        if folded.device is not None and folded.device is not device:
-            folded.device.book.offset = record.offset
-        self._take(device_id, device, folded)
 
     def fold_timers(self, due: Sequence[str], paced: Sequence[str], now_ms: int) -> None:
         """2. Fold the timers of devices whose reminders came, and of those whose turn it is at the account's pace."""
         self.reminders = [*due, *paced]
-        for device_id in due:
-            self._fold_timer(device_id, now_ms, is_paced=False)
-        for device_id in paced:
-            self._fold_timer(device_id, now_ms, is_paced=True)
-
-    def close(self) -> None:
-        """Encode one state for each device that changed."""
-        for device_id, device in self._devices.items():
-            if device is None:
-                self.states[device_id] = None
-                continue
-            timer_at_ms = next_timer_at(device, self._policy)
-            value, headers = encode_device(device, timer_at_ms)
-            self.states[device_id] = StateRecord(value, headers, timer_at_ms)
+        for number, device_id in enumerate(self.reminders):
+            try:
+                self._fold_timer(device_id, now_ms, is_paced=number >= len(due))
+            except Exception:
+                # R21 for timers: there is no input to keep, and the device must not be forgotten.
+                log.exception("timer failed", device_id=device_id)
+                self._counts["timer_failed"] += 1
+                self._store.timers.arm(now_ms + _FAILED_TIMER_MS, device_id)
 
     def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
         """4. Yield what to produce; states and events keep the input's partition number, the rest goes by its key."""
@@ -132,11 +143,10 @@ class Batch:
                 yield TransactionRecord(topics.state, partition, key, None, now_ms)
             else:
                 yield TransactionRecord(topics.state, partition, key, state.value, now_ms, state.headers)
-        for typed in self.events:
-            event = typed.event
-            value, headers = encode_event(typed)
-            key = event.device_id.encode()
-            yield TransactionRecord(topics.events, partition, key, value, event.observed_at_ms, headers)
+        for event in self.events:
+            yield TransactionRecord(
+                topics.events, partition, event.key, event.value, event.observed_at_ms, event.headers
+            )
         for topic, key_text, keyed in (
             *((topics.lookups, lookup.account, lookup) for lookup in self._lookups),
             *((topics.dead_letters, letter.source_position, letter) for letter in self._dead_letters),
@@ -161,20 +171,19 @@ class Batch:
             self._store.timers.arm(due_ms, device_id)
             return
 
-        if not is_paced and is_background(device, now_ms):
-            self._pace.wait(device.state.account, device_id)
-            return
+        if not is_paced and is_due_in_background(device.book, now_ms):
+            watched = is_watched(device.state.channels, now_ms, self._policy)
+            self._pace.wait(device.state.account, device_id, is_watched=watched)
+            due_ms = next_timer_at(device, self._policy, with_background=False)
+            if due_ms is None:
+                return
+            if due_ms > now_ms:
+                self._store.timers.arm(due_ms, device_id)
+                return
 
-        try:
-            folded = fold(device, TimerFired(now_ms), self._policy)
-        except Exception:
-            # R21 for timers: there is no input to keep; the device's next observation arms it again.
-            log.exception("timer failed", device_id=device_id)
-            self._counts["timer_failed"] += 1
-            return
-
-        self._counts["timers"] += 1
+        folded = fold(device, TimerFired(now_ms, asks_in_background=is_paced), self._policy)
         self._take(device_id, device, folded)
+        self._counts["timers"] += 1
 
     def _device(self, device_id: str) -> Device | None:
         if device_id in self._devices:
@@ -183,9 +192,17 @@ class Batch:
         return self._store.get(device_id)
 
     def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
-        if folded.device is not before:
-            self._devices[device_id] = folded.device
-        self.events.extend(folded.events)
+        """Keep what came of an input, encoded: one whose result cannot be written is refused like one that raises."""
+        device = folded.device
+        events = [EventRecord(device_id.encode(), *encode_event(typed), typed) for typed in folded.events]
+        if device is not before:
+            state = None
+            if device is not None:
+                timer_at_ms = next_timer_at(device, self._policy)
+                state = StateRecord(*encode_device(device, timer_at_ms), timer_at_ms)
+            self._devices[device_id] = device
+            self.states[device_id] = state
+        self.events += events
         if folded.lookup is not None:
             self._lookups.append(folded.lookup)
         self._counts.update(folded.counts)

@@ -52,6 +52,8 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """R6: an online push came after the claim."""
     moved_at_ms: int | None = None
     """Bridge's clock: the last real progress of the open attempt (R8)."""
+    version_at_ms: int | None = None
+    """Vendor's clock: when the last answer that told the running version was asked (R6)."""
     vendor_timeout_s: int | None = None
     """The vendor's own timeout of the open attempt, where it gave one (R8)."""
 
@@ -78,8 +80,8 @@ class Bookkeeping(Struct, array_like=True, gc=False):
     """Vendor's clock: the first `not_found` since the last ok answer (R10)."""
     removed_at_ms: int | None = None
     """Vendor's clock: the removal, which only a later observation undoes (R10)."""
-    foreign_account: str | None = None
-    """R20: the other account whose observations were last reported as a conflict."""
+    foreign_accounts: tuple[str, ...] = ()
+    """R20: the other accounts whose observations were reported as a conflict."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -139,7 +139,7 @@ class ChannelTurn:
             reason=None if outcome == "succeeded" else reason,
             stalled=False,
             needs_confirmation=False,
-            attempt=None if attempt is None else replace(attempt, finished_at_ms=at_ms),
+            attempt=None if attempt is None else _finished(attempt, at_ms),
         )
 
     def abandon(self, at_ms: int) -> None:
@@ -153,7 +153,7 @@ class ChannelTurn:
             claimed=None,
             stalled=False,
             needs_confirmation=False,
-            attempt=None if attempt is None else replace(attempt, finished_at_ms=at_ms),
+            attempt=None if attempt is None else _finished(attempt, at_ms),
         )
 
     def twice(self, what: str, asked_at_ms: int, apart_s: float) -> bool:
@@ -243,3 +243,11 @@ class ChannelTurn:
         book.claimed_at_ms = book.claim_observed_at_ms = book.claim_answered_at_ms = book.moved_at_ms = None
         book.online_after_claim = False
         self.not_seen()
+
+
+def _finished(attempt: Attempt, at_ms: int) -> Attempt:
+    """An attempt finishes once, however often its end is confirmed or corrected, and not before it began."""
+    if attempt.finished_at_ms is not None:
+        return attempt
+
+    return replace(attempt, finished_at_ms=max(at_ms, attempt.started_at_ms))

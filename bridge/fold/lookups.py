@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from bridge.fold import removal
 from bridge.fold.clock import asked_at, ms
 from bridge.fold.turn import Turn
-from schemas import LookupRequest, Observation
+from schemas import Channel, LookupRequest, Observation
 
 if TYPE_CHECKING:
-    from bridge.fold.bookkeeping import ChannelBook
-    from bridge.fold.device import Device
+    from bridge.fold.bookkeeping import Bookkeeping, ChannelBook
     from bridge.fold.policy import Policy
 
 _BACKGROUND: Final = ("gap", "periodic")
@@ -58,23 +58,17 @@ def on_answer(turn: Turn, observation: Observation) -> None:
 def arm_period(turn: Turn) -> None:
     """R18: open attempts and young unconfirmed outcomes are asked about often, every known device now and then."""
     policy = turn.policy
-    young_ms = turn.now_ms - ms(policy.unconfirmed_for_s)
-    is_watched = any(
-        channel.open_attempt is not None
-        or (
-            channel.shown.phase == "terminal"
-            and not channel.shown.confirmed
-            and channel.shown.changed_at_ms > young_ms
-        )
-        for channel in turn.all_channels()
-    )
-    period_s = policy.open_period_s if is_watched else policy.refresh_period_s
+    watched = is_watched((channel.shown for channel in turn.all_channels()), turn.now_ms, policy)
+    period_s = policy.open_period_s if watched else policy.refresh_period_s
     turn.want_lookup(period_s * (1 - _PERIOD_SPREAD * _spread(turn)), "periodic")
 
 
-def on_due(turn: Turn) -> None:
+def on_due(turn: Turn, *, asks_in_background: bool) -> None:
     """R14: ask again for a lookup that expired, and ask for what is due; one is outstanding at a time."""
     book = turn.book
+    if not asks_in_background and wants_in_background(book):
+        return
+
     if book.lookup_id is not None:
         if turn.now_ms < (book.lookup_expires_at_ms or 0):
             return
@@ -86,14 +80,23 @@ def on_due(turn: Turn) -> None:
         _ask(turn, book.due_at_ms)
 
 
-def is_background(device: Device, now_ms: int) -> bool:
-    """R14: whether all that is due is a lookup nobody waits for, to be paced at the account's rate."""
-    book = device.book
-    return (
-        book.lookup_id is None
-        and book.due_cause in _BACKGROUND
-        and book.due_at_ms is not None
-        and book.due_at_ms <= now_ms
+def wants_in_background(book: Bookkeeping) -> bool:
+    """R14: whether the lookup that is wanted next is one nobody waits for, to be paced at the account's rate."""
+    return book.lookup_id is None and book.due_at_ms is not None and book.due_cause in _BACKGROUND
+
+
+def is_due_in_background(book: Bookkeeping, now_ms: int) -> bool:
+    """R14: whether such a lookup is due, and has to wait for its turn."""
+    return wants_in_background(book) and book.due_at_ms is not None and book.due_at_ms <= now_ms
+
+
+def is_watched(channels: Iterable[Channel], now_ms: int, policy: Policy) -> bool:
+    """R18: whether a device has an open attempt or a young unconfirmed outcome, and so is asked about often."""
+    young_ms = now_ms - ms(policy.unconfirmed_for_s)
+    return any(
+        (channel.attempt is not None and channel.attempt.finished_at_ms is None)
+        or (channel.phase == "terminal" and not channel.confirmed and channel.changed_at_ms > young_ms)
+        for channel in channels
     )
 
 

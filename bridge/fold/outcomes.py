@@ -70,21 +70,25 @@ def on_deadline(channel: ChannelTurn) -> None:
     """
     shown, book, attempt = channel.shown, channel.book, channel.attempt
     channel.turn.evidence = Evidence(origin="bridge", name="claim_deadline")
-    was_asked = (
-        book.answered_at_ms is not None
+    now_ms = channel.turn.now_ms
+    claimed_at_ms = now_ms if book.claimed_at_ms is None else book.claimed_at_ms
+    waited_ms = now_ms - (book.claim_observed_at_ms or now_ms)
+    was_told = (
+        book.version_at_ms is not None
         and book.claimed_at_ms is not None
-        and book.answered_at_ms > book.claimed_at_ms
+        and book.version_at_ms > book.claimed_at_ms
     )
     still_old = (
         attempt is not None
         and attempt.from_version is not None
         and shown.current_version == attempt.from_version
     )
-    if shown.claimed == "succeeded" and was_asked and still_old and book.online_after_claim:
-        at_ms = book.claimed_at_ms or channel.turn.now_ms
-        channel.settle("failed", at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
+    if shown.claimed == "succeeded" and was_told and still_old and book.online_after_claim:
+        channel.settle("failed", claimed_at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
     else:
         adopt(channel)
+    # A repeat of the claim may come for as long as it was waited for: the waiting's end is what settles it.
+    book.settled_at_ms = claimed_at_ms + waited_ms
 
 
 def adopt(channel: ChannelTurn) -> None:
@@ -123,7 +127,7 @@ def on_unannounced(
     announced ran its whole course: opened and closed in one step, with one event.
     """
     shown, policy = channel.shown, channel.turn.policy
-    if is_first:
+    if is_first or (shown.status == "unknown" and shown.attempt is None):
         channel.rest(status, outcome=status)
         channel.book.settled_at_ms = asked_at_ms
         return

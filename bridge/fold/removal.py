@@ -12,6 +12,7 @@ from bridge.fold.turn import Turn
 from schemas import PHASES, Observation, Reason, UpgradeEvent
 
 if TYPE_CHECKING:
+    from bridge.fold.bookkeeping import ChannelBook
     from bridge.fold.device import Device
     from bridge.fold.policy import Policy
 
@@ -22,6 +23,12 @@ def remove(turn: Turn, removed_at_ms: int) -> None:
     if state.removed_at_ms is not None:
         return
 
+    if any(_is_newer(work.book, removed_at_ms) for work in turn.all_channels()):
+        # An old message about an earlier life of the device; the cloud knows.
+        turn.count("old_removal")
+        turn.want_lookup(turn.policy.hint_lookup_s, "hint")
+        return
+
     for channel in turn.all_channels():
         if channel.open_attempt is not None:
             channel.settle("cancelled", removed_at_ms, confirmed=False, reason=Reason(code="device_removed"))
@@ -29,7 +36,8 @@ def remove(turn: Turn, removed_at_ms: int) -> None:
     state = turn.settle_channels()
     turn.state = replace(state, removed_at_ms=turn.now_ms)
     book.removed_at_ms = removed_at_ms
-    book.due_at_ms = book.lookup_id = book.lookup_expires_at_ms = None
+    book.due_at_ms = book.lookup_id = book.lookup_expires_at_ms = book.not_found_at_ms = None
+    book.failed_lookups = 0
     turn.publish(
         "ota.device.removed",
         UpgradeEvent(
@@ -50,6 +58,10 @@ def remove(turn: Turn, removed_at_ms: int) -> None:
             evidence=turn.evidence,
         ),
     )
+
+
+def _is_newer(book: ChannelBook, at_ms: int) -> bool:
+    return max(book.pushed_at_ms or 0, book.answered_at_ms or 0) > at_ms
 
 
 def returns(turn: Turn, observation: Observation) -> bool:

@@ -17,7 +17,7 @@ No clock, no I/O, no randomness: the same inputs give the same states and events
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,10 +36,18 @@ if TYPE_CHECKING:
     from bridge.fold.policy import Policy
 
 
+_MOST_CONFLICTS: Final = 8
+"""R20: other accounts that a device's bookkeeping remembers having reported."""
+
+
 class TimerFired(Struct, frozen=True):
-    """The input that is not an observation: a device's timer is due. `now_ms` is the bridge's clock."""
+    """The input that is not an observation: a device's timer is due. `now_ms` is the bridge's clock.
+
+    `asks_in_background` False: it is not this device's turn for a lookup that nobody waits for (R14).
+    """
 
     now_ms: int
+    asks_in_background: bool = True
 
 
 class Refusal(Struct, frozen=True):
@@ -78,7 +86,7 @@ def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Fol
         return Folded(None, counts=("tombstone",))
 
     turn = Turn(device, policy, timer.now_ms, None, Evidence(origin="bridge", name="timer"))
-    waiting.on_timer(turn)
+    waiting.on_timer(turn, asks_in_background=timer.asks_in_background)
     return _folded(turn, timer.now_ms)
 
 
@@ -112,6 +120,9 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     if turn.state.product_id is None and observation.product_id is not None:
         turn.state = replace(turn.state, product_id=observation.product_id)
 
+    if evidence.origin == "push":
+        # R10: what speaks is there, whatever the API finds.
+        turn.book.not_found_at_ms = None
     _apply(turn, observation)
     return _folded(turn, observation.observed_at_ms)
 
@@ -149,11 +160,12 @@ def _new_device(observation: Observation) -> Device:
 
 def _account_conflict(device: Device, observation: Observation) -> Folded:
     """R20: another account's observation changes nothing; it is counted, and reported once per other account."""
-    if device.book.foreign_account == observation.account:
+    reported = device.book.foreign_accounts
+    if observation.account in reported or len(reported) >= _MOST_CONFLICTS:
         return Folded(device, counts=("foreign_account",))
 
     return Folded(
-        replace(device, book=replace(device.book, foreign_account=observation.account)),
+        replace(device, book=replace(device.book, foreign_accounts=(*reported, observation.account))),
         dead_letter=Refusal(
             "id_conflict",
             f"Device {observation.device_id} belongs to account {device.state.account!r}, but account "
@@ -232,18 +244,19 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     """
     turn, policy, book = channel.turn, channel.turn.policy, channel.book
     at_ms = pushed_at(observation)
-    if book.answered_at_ms is not None and at_ms < book.answered_at_ms:
-        attempt = channel.open_attempt
-        if attempt is not None and at_ms >= attempt.started_at_ms - policy.clock_margin_s * 1000:
+    if attempts.precedes_attempt(channel, at_ms):
+        turn.count("push_before_attempt")
+        lookups.on_hint(turn)
+    elif book.answered_at_ms is not None and at_ms < book.answered_at_ms:
+        if channel.open_attempt is not None:
             attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
         elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
             turn.count("late_push")
             lookups.on_hint(turn)
         else:
             turn.count("stale_push")
-        return
-
-    attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
+    else:
+        attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
 
 
 def _on_answered(channel: ChannelTurn, observation: Observation) -> None:

@@ -24,7 +24,7 @@ from bridge.fold.policy import Policy
 from bridge.fold.store import Store
 from bridge.fold.takeover import PartitionOwnership, take_over
 from bridge.fold.timers import BackgroundPace
-from bridge.fold.worker import OffsetGap, Worker
+from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
@@ -36,8 +36,9 @@ _QUEUE_HIGH: Final = 10_000
 """Records waiting for one worker before its partition is paused: about 10 MB."""
 _QUEUE_LOW: Final = 2_000
 _RETRY_S: Final = 1.0
-_TAKE_OVER_PAUSE_S: Final = 0.1
-"""Between two take-overs of a partition: what fails each time must not spin, what failed once must not wait."""
+_FIRST_PAUSE_S: Final = 0.1
+_LAST_PAUSE_S: Final = 10.0
+"""Between two take-overs of a partition: what failed once must not wait, what fails each time must not spin."""
 _BROKER_TROUBLE: Final = (KafkaError, OSError, TimeoutError)
 _FINISH_WITHIN_S: Final = 3.0
 """A revoked worker may finish its transaction; well under any session timeout."""
@@ -191,6 +192,8 @@ class Fold(ConsumerRebalanceListener):
         store = self._stores.setdefault(place.partition, Store(place.partition))
         self._released_at.pop(place.partition, None)
         pace = BackgroundPace(self._rates)
+        pause_s = _FIRST_PAUSE_S
+        hole_at: int | None = None
         while not owned.is_revoked:
             try:
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
@@ -202,6 +205,7 @@ class Fold(ConsumerRebalanceListener):
 
             try:
                 # Between the last await and here nothing may be handed over: seek and resume do not wait.
+                worker.expect_hole(hole_at)
                 consumer.seek(place, worker.next_offset)
                 owned.worker, owned.is_throttled = worker, False
                 consumer.resume(place)
@@ -209,7 +213,10 @@ class Fold(ConsumerRebalanceListener):
             except IllegalStateError:
                 # The partition was revoked between the take-over and the seek; its revocation ends this task.
                 return
-            except (*_BROKER_TROUBLE, OffsetGap) as error:
+            except OffsetJump as jump:
+                hole_at = jump.expected
+                log.warning("fold worker lost its place", partition=place.partition, reason=str(jump))
+            except _BROKER_TROUBLE as error:
                 log.warning(
                     "fold worker ended, taking over again", partition=place.partition, error=repr(error)
                 )
@@ -222,7 +229,8 @@ class Fold(ConsumerRebalanceListener):
                 await producer.close()
             if not owned.is_revoked:
                 self._counts["takeovers_again"] += 1
-                await asyncio.sleep(_TAKE_OVER_PAUSE_S)
+                pause_s = _FIRST_PAUSE_S if worker.has_committed else min(2 * pause_s, _LAST_PAUSE_S)
+                await asyncio.sleep(pause_s)
 
     async def _release(self) -> None:
         """Let every worker finish within the time that a rebalance can spare, then end its task."""

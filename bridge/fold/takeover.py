@@ -86,16 +86,20 @@ async def take_over(
 def _next_offset(place: TopicPartition, store: Store, committed: int | None, start: int, end: int) -> int:
     """4. Where to go on, and what it means when that is not where the last owner stopped."""
     if store.highest_input_offset >= end or (committed is not None and committed > end):
+        # Kafka forgets a topic's committed offsets with the topic: one that lies within belongs to the new topic.
+        goes_on = committed is not None and start <= committed <= end
+        next_offset = committed if committed is not None and goes_on else start
         log.error(
-            "observations topic was re-created: reading it from its start",
+            "observations topic was re-created",
             partition=place.partition,
             restored_offset=store.highest_input_offset,
             committed=committed,
             end=end,
+            reading_from=next_offset,
             remedy="never delete the observations topic while its state topic is kept",
         )
         store.forget_offsets()
-        return start
+        return next_offset
 
     if committed is None:
         return start

@@ -72,32 +72,29 @@ class BackgroundPace:
     def __init__(self, rates_per_s: Mapping[str, float]) -> None:
         self._interval_ms = {account: 1000 / rate for account, rate in rates_per_s.items()}
         self._free_at_ms: dict[str, float] = defaultdict(float)
-        # Ordered sets: a device waits once.
-        self._waiting: dict[str, dict[str, None]] = defaultdict(dict)
+        self._waiting: dict[str, _Queues] = defaultdict(_Queues)
 
     def __len__(self) -> int:
-        return sum(len(devices) for devices in self._waiting.values())
+        return sum(map(len, self._waiting.values()))
 
-    def wait(self, account: str, device_id: str) -> None:
-        """Put the device at the end of its account's queue, unless it waits already."""
-        self._waiting[account].setdefault(device_id)
+    def wait(self, account: str, device_id: str, *, is_watched: bool = False) -> None:
+        """Put the device at the end of its account's queue, unless it waits already; watched ones go first (R18)."""
+        self._waiting[account].add(device_id, is_watched=is_watched)
 
     def next_at(self) -> int | None:
         """When the next device may be taken."""
-        free = [self._free_at_ms[account] for account, devices in self._waiting.items() if devices]
+        free = [self._free_at_ms[account] for account, queues in self._waiting.items() if len(queues)]
         return round(min(free)) if free else None
 
     def take(self, now_ms: int, limit: int) -> list[str]:
         """Take the devices whose turn has come."""
         taken: list[str] = []
-        for account, devices in self._waiting.items():
+        for account, queues in self._waiting.items():
             interval_ms = self._interval_ms.get(account, 0.0)
             # A time without devices does not save up a burst.
             free_at_ms = max(self._free_at_ms[account], now_ms - interval_ms)
-            while devices and free_at_ms <= now_ms and len(taken) < limit:
-                device_id = next(iter(devices))
-                del devices[device_id]
-                taken.append(device_id)
+            while len(queues) and free_at_ms <= now_ms and len(taken) < limit:
+                taken.append(queues.take())
                 free_at_ms += interval_ms
             self._free_at_ms[account] = free_at_ms
 
@@ -105,6 +102,30 @@ class BackgroundPace:
 
     def drain(self) -> list[str]:
         """Take every device, whatever its turn."""
-        taken = [device_id for devices in self._waiting.values() for device_id in devices]
+        taken = [queues.take() for queues in self._waiting.values() for _ in range(len(queues))]
         self._waiting.clear()
         return taken
+
+
+class _Queues:
+    """The devices of one account, in two ordered sets: a device waits once."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, None] = {}
+        self._others: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._watched) + len(self._others)
+
+    def add(self, device_id: str, *, is_watched: bool) -> None:
+        if is_watched:
+            self._others.pop(device_id, None)
+            self._watched.setdefault(device_id)
+        elif device_id not in self._watched:
+            self._others.setdefault(device_id)
+
+    def take(self) -> str:
+        first = self._watched or self._others
+        device_id = next(iter(first))
+        del first[device_id]
+        return device_id

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from bridge.fold.clock import asked_at
 from schemas import Observation
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
     A version that is first offered, or no longer, is learned with the rest status that says so.
     """
     channel.know()
-    if (
-        observation.current_version is not None
-        and observation.current_version != channel.shown.current_version
-    ):
-        channel.shown = replace(channel.shown, current_version=observation.current_version)
+    current, told_at_ms = observation.current_version, channel.book.version_at_ms
+    if current is None or (told_at_ms is not None and asked_at(observation) < told_at_ms):
+        return
+
+    channel.book.version_at_ms = asked_at(observation)
+    if current != channel.shown.current_version:
+        channel.shown = replace(channel.shown, current_version=current)
 
 
 def version_proof(channel: ChannelTurn, observation: Observation) -> bool:

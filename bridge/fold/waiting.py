@@ -35,7 +35,7 @@ def on_lifecycle(turn: Turn, observation: Observation) -> None:
         turn.count("unknown_lifecycle")
 
 
-def on_timer(turn: Turn) -> None:
+def on_timer(turn: Turn, *, asks_in_background: bool) -> None:
     """What is due on the bridge's clock: claims to adopt, stalls, lookups that expired, lookups to ask for."""
     for channel in turn.all_channels():
         claim_ms = claim_deadline(channel.shown, channel.book, turn.policy)
@@ -53,16 +53,21 @@ def on_timer(turn: Turn) -> None:
             turn.evidence = Evidence(origin="bridge", name="local_deadline")
             channel.settle("timed_out", turn.now_ms, confirmed=False, reason=Reason(code="local_deadline"))
 
-    lookups.on_due(turn)
+    lookups.on_due(turn, asks_in_background=asks_in_background)
 
 
-def next_timer_at(device: Device, policy: Policy) -> int | None:
-    """When the device's timer is due, on the bridge's clock; None where nothing is awaited."""
+def next_timer_at(device: Device, policy: Policy, *, with_background: bool = True) -> int | None:
+    """When the device's timer is due, on the bridge's clock; None where nothing is awaited.
+
+    With `with_background` False a lookup that nobody waits for is left out: its turn comes at the account's pace.
+    """
     book = device.book
     if device.state.removed_at_ms is not None:
         return device.state.removed_at_ms + ms(policy.tombstone_after_s)
 
     due_ms = book.due_at_ms if book.lookup_id is None else book.lookup_expires_at_ms
+    if not with_background and lookups.wants_in_background(book):
+        due_ms = None
     books = book.channels
     for position, channel in enumerate(device.state.channels):
         if channel.attempt is None or channel.attempt.finished_at_ms is not None:

@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from bridge.fold.batch import Batch, FoldTopics
@@ -28,14 +29,23 @@ from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.kafka.transactions import TransactionalProducer
 
+log = structlog.get_logger(__name__)
+
 BATCH_OBSERVATIONS: Final = 1000
 """Per transaction: beyond this the cost of a transaction no longer shows in the cost of a message."""
 BATCH_TIMERS: Final = 1000
 _IDLE_S: Final = 1.0
 
 
-class OffsetGap(Exception):
-    """An observation arrived beyond the expected offset: records between were not seen. Take the partition over."""
+class OffsetJump(Exception):
+    """An observation did not have the expected offset: take the partition over, which looks at the log itself.
+
+    Lower: the topic was re-created under us. Higher: records were not seen, or are no longer there.
+    """
+
+    def __init__(self, place: TopicPartition, expected: int, found: int) -> None:
+        super().__init__(f"{place.topic}/{place.partition}: expected offset {expected}, found {found}")
+        self.expected = expected
 
 
 class Worker:
@@ -70,6 +80,8 @@ class Worker:
         self._queue: deque[ConsumerRecord] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._known_hole_at: int | None = None
+        self.has_committed = False
         self.next_offset = next_offset
 
     @property
@@ -82,6 +94,10 @@ class Worker:
         """Whether the backlog found at take-over is not folded yet: then timers run on the observations' own time."""
         return self.next_offset < self._backlog_end
 
+    def expect_hole(self, at: int | None) -> None:
+        """The last worker of this partition ended at this offset because the log goes on only later."""
+        self._known_hole_at = at
+
     def offer(self, records: Sequence[ConsumerRecord]) -> None:
         """Hand over records fetched for this worker, in order."""
         self._queue.extend(records)
@@ -93,10 +109,11 @@ class Worker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetGap."""
+        """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
         while not self._producer.is_doubtful and await self._has_input():
-            batch = self._fold_batch()
+            batch = Batch(self._store, self._pace, self._policy, self._counts)
             try:
+                self._fold(batch)
                 if not batch.is_empty:
                     # 3. to 6.
                     written = await self._producer.commit(
@@ -135,36 +152,41 @@ class Worker:
         """Overdue timers never overtake the unread backlog."""
         return self._observed_at_ms if self.is_behind else self._now_ms()
 
-    def _fold_batch(self) -> Batch:
+    def _fold(self, batch: Batch) -> None:
         """2. Observations in order, then the timers that are due after them."""
-        batch = Batch(self._store, self._pace, self._policy, self._counts)
         now_ms = self._now_ms()
         for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
             record = self._queue.popleft()
-            if self._is_next(record):
-                batch.fold_observation(record, now_ms)
-                self.next_offset = record.offset + 1
+            self._check_offset(record)
+            batch.fold_observation(record, now_ms)
+            self.next_offset = record.offset + 1
         self._observed_at_ms = max(self._observed_at_ms, batch.observed_at_ms)
 
         timer_now_ms = self._timer_clock()
         due = self._store.timers.pop_due(timer_now_ms, BATCH_TIMERS)
         batch.fold_timers(due, self._pace.take(timer_now_ms, BATCH_TIMERS), timer_now_ms)
-        batch.close()
-        return batch
 
-    def _is_next(self, record: ConsumerRecord) -> bool:
-        """Records come without holes; only those below the next offset may come again after a seek."""
-        if record.offset < self.next_offset:
-            return False
-        if record.offset > self.next_offset:
-            raise OffsetGap(
-                f"{self._place.topic}/{self._place.partition}: expected offset {self.next_offset}, "
-                f"got {record.offset}"
+    def _check_offset(self, record: ConsumerRecord) -> None:
+        """Records come in order and without holes, except for one that a take-over found again in the log."""
+        if record.offset == self.next_offset:
+            return
+
+        if record.offset > self.next_offset == self._known_hole_at:
+            log.error(
+                "observations are missing from the log",
+                partition=self._place.partition,
+                offset=self.next_offset,
+                missing=record.offset - self.next_offset,
+                remedy="only the bridge may write to the observations topic, and never in a transaction",
             )
-        return True
+            self._counts["offsets_missing"] += record.offset - self.next_offset
+            return
+
+        raise OffsetJump(self._place, self.next_offset, record.offset)
 
     def _swap(self, batch: Batch, written: dict[tuple[str, int], int]) -> None:
         """7. What was committed is the truth now."""
+        self.has_committed = True
         store = self._store
         for device_id, state in batch.states.items():
             if state is None:

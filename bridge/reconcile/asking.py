@@ -23,6 +23,9 @@ from schemas import Observation
 log = structlog.get_logger(__name__)
 
 UNSUPPORTED_FOR_MS: Final = 24 * 3600 * 1000
+OTHERS_ANSWERED_WITHIN_MS: Final = 24 * 3600 * 1000
+"""A cloud that knows none of an account's devices is the wrong cloud: `not_found` counts, as a step towards a device's
+removal, only while the account answers for others."""
 UNSUPPORTED_MOST: Final = 10_000
 """Devices remembered as unsupported; beyond it the oldest is asked once more than necessary."""
 
@@ -51,6 +54,7 @@ class Asking:
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._unsupported_until_ms: dict[str, int] = {}
+        self._answered_at_ms: int | None = None
 
     async def serve(self, waiting: Waiting) -> None:
         """Ask, then write the observations, and an answer for each lookup id.
@@ -85,19 +89,21 @@ class Asking:
         """Write that there is no answer, and why."""
         now_ms = self._now_ms()
         asked_at_ms = self._cloud.clock.at_ms(now_ms) if error.asked_at_ms is None else error.asked_at_ms
+        outcome = self._outcome(error, now_ms)
         answers = [
             answer_failed(
                 self._account,
                 waiting.device_id,
                 lookup_id,
                 error,
+                outcome=outcome,
                 asked_at_ms=asked_at_ms,
                 observed_at_ms=now_ms,
             )
             for lookup_id in waiting.lookups
         ]
         self.errors[error.error] += 1
-        self.answers["not_found" if error.error == "not_found" else "unavailable"] += 1
+        self.answers[outcome] += 1
         log.debug(
             "lookup_failed",
             account=self._account.name,
@@ -109,6 +115,11 @@ class Asking:
             trace_id=error.trace_id,
         )
         await self._write(answers)
+
+    def _outcome(self, error: CloudError, now_ms: int) -> str:
+        answered_at_ms = self._answered_at_ms
+        others = answered_at_ms is not None and now_ms - answered_at_ms <= OTHERS_ANSWERED_WITHIN_MS
+        return "not_found" if error.error == "not_found" and others else "unavailable"
 
     async def _ask(self, waiting: Waiting) -> Looked:
         async with asyncio.timeout(max(0.0, (waiting.expires_at_ms - self._now_ms()) / 1000)):
@@ -129,6 +140,7 @@ class Asking:
             for lookup_id in waiting.lookups
         ]
         self.answers["ok"] += 1
+        self._answered_at_ms = now_ms
         newest = next(reversed(waiting.lookups))
         told = [replace(observation, lookup_id=newest) for observation in looked.observations]
         await self._write([*told, *answers])

@@ -54,10 +54,12 @@ class Discovery:
         self._listed = 0
         self._announced.begin()
         try:
+            asked_at_ms = self._vendor_now_ms()
             async with aclosing(self._cloud.discover()) as pages:
                 async for page in pages:
-                    await self._announce(page)
+                    await self._announce(page, asked_at_ms)
                     await self._give_way()
+                    asked_at_ms = self._vendor_now_ms()
         except CloudError as error:
             self._failure = str(error)
             raise
@@ -76,7 +78,10 @@ class Discovery:
             failure=self._failure,
         )
 
-    async def _announce(self, page: Sequence[Discovered]) -> None:
+    def _vendor_now_ms(self) -> int:
+        return self._cloud.clock.at_ms(self._now_ms())
+
+    async def _announce(self, page: Sequence[Discovered], asked_at_ms: int) -> None:
         self._listed += len(page)
         new = [device for device in page if self._announced.is_new(device.device_id)]
         if not new:
@@ -84,7 +89,10 @@ class Discovery:
 
         now_ms = self._now_ms()
         await self._sink.write(
-            [record_of(device_found(self._account, device, observed_at_ms=now_ms)) for device in new]
+            [
+                record_of(device_found(self._account, device, asked_at_ms=asked_at_ms, observed_at_ms=now_ms))
+                for device in new
+            ]
         )
         for device in new:
             self._announced.confirm(device.device_id)

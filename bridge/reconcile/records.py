@@ -51,10 +51,11 @@ def answer_failed(
     lookup_id: str,
     error: CloudError,
     *,
+    outcome: str,
     asked_at_ms: int,
     observed_at_ms: int,
 ) -> Observation:
-    """Return the end of a lookup that has no answer. A device the cloud does not know is `not_found`."""
+    """Return the end of a lookup that has no answer: `not_found` or `unavailable`."""
     told = {"code": error.code, "msg": error.text, "tid": error.trace_id}
     return Observation(
         device_id=device_id,
@@ -62,7 +63,7 @@ def answer_failed(
         account=account.name,
         kind="answer",
         lookup_id=lookup_id,
-        outcome="not_found" if error.error == "not_found" else "unavailable",
+        outcome=outcome,
         error=error.error,
         asked_at_ms=asked_at_ms,
         observed_at_ms=observed_at_ms,
@@ -70,14 +71,17 @@ def answer_failed(
     )
 
 
-def device_found(account: ApiAccount, device: Discovered, *, observed_at_ms: int) -> Observation:
-    """Return the hint that a device exists: the fold asks for it."""
+def device_found(
+    account: ApiAccount, device: Discovered, *, asked_at_ms: int, observed_at_ms: int
+) -> Observation:
+    """Return the hint that a device existed when the list was asked for: the fold asks for it."""
     return Observation(
         device_id=device.device_id,
         cloud=account.cloud,
         account=account.name,
         product_id=device.product_id,
         kind="hint",
+        asked_at_ms=asked_at_ms,
         observed_at_ms=observed_at_ms,
         evidence=ObservedEvidence(origin="sweep", name="discovery"),
     )

@@ -175,6 +175,15 @@ def test_first_knowledge_by_a_rest_or_terminal_answer_is_a_baseline_without_an_a
     assert (story.status, story.channel().attempt, story.channel().confirmed) == (status, None, True)
 
 
+def test_the_first_known_status_of_a_channel_known_by_versions_alone_is_no_attempt() -> None:
+    story = Story()
+    story.answer(0, None, now="1.0", vendor_status="100")
+
+    story.answer(100, "failed", now="1.0")
+
+    assert (story.status, story.channel().attempt, story.channel().outcome) == ("failed", None, "failed")
+
+
 def test_first_knowledge_by_an_active_answer_opens_an_attempt() -> None:
     story = Story()
 

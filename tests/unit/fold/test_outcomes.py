@@ -293,6 +293,17 @@ def test_without_an_answer_after_the_claim_it_is_adopted_instead() -> None:
     assert (story.status, story.channel().confirmed) == ("succeeded", False)
 
 
+def test_an_answer_after_the_claim_that_tells_no_version_denies_nothing() -> None:
+    story = claimed("succeeded")
+    story.online(210)
+    story.answer(250, "idle")
+    ok_answer(story, 250)
+
+    story.wait(250 + POLICY.success_deadline_s)
+
+    assert (story.status, story.channel().confirmed) == ("succeeded", False)
+
+
 # What R7 promises on outcomes that were told.
 
 

@@ -151,17 +151,18 @@ def test_a_late_push_moves_no_terminal_status() -> None:
     assert story.channel().attempt.number == 1
 
 
-def test_another_accounts_observation_changes_nothing_and_is_reported_once() -> None:
+def test_another_accounts_observation_changes_nothing_and_is_reported_once_per_account() -> None:
     story = Story()
     story.answer(0, "idle", now="1.0")
     state = story.known.state
 
     story.tell(10, kind="status", status="installing", origin="push", account="office")
-    story.tell(11, kind="status", status="installing", origin="push", account="office")
+    story.tell(11, kind="status", status="installing", origin="push", account="shop")
+    story.tell(12, kind="status", status="installing", origin="push", account="office")
 
     assert story.known.state == state
-    assert story.dead_letters == ["id_conflict"]
-    assert story.counts.count("foreign_account") == 2
+    assert story.dead_letters == ["id_conflict", "id_conflict"]
+    assert story.counts.count("foreign_account") == 3
 
 
 def test_an_observation_of_an_unknown_kind_changes_no_status() -> None:

@@ -141,13 +141,25 @@ async def test_the_most_urgent_is_asked_first_also_when_it_came_last() -> None:
 @in_virtual_time
 async def test_a_device_the_cloud_does_not_know_is_not_found() -> None:
     async with serving() as desk:
+        desk.model.firmware |= idle("dev1")
+        desk.ask("dev1")
+        await asyncio.sleep(5)
         lookup_id = desk.ask("gone")
         await asyncio.sleep(5)
 
     answer = desk.sink.answers[lookup_id]
     assert (answer.outcome, answer.error) == ("not_found", "not_found")
     assert answer.evidence.raw == {"code": "2010", "msg": "device not exist", "tid": "trace"}
-    assert len(desk.sink.records) == 1
+
+
+@in_virtual_time
+async def test_a_cloud_that_knows_none_of_the_devices_is_no_step_towards_their_removal() -> None:
+    async with serving() as desk:
+        lookup_id = desk.ask("dev1")
+        await asyncio.sleep(5)
+
+    answer = desk.sink.answers[lookup_id]
+    assert (answer.outcome, answer.error) == ("unavailable", "not_found")
 
 
 @in_virtual_time
