@@ -363,6 +363,27 @@ def test_a_confirmed_outcome_told_again_changes_nothing_that_is_published() -> N
     assert len(story.events) == count
 
 
+def test_a_claim_repeated_soon_after_it_was_adopted_opens_nothing() -> None:
+    story = claimed("failed")
+    ok_answer(story, 206)
+    story.wait(206 + POLICY.failure_deadline_s)
+
+    story.claim(290, "failed")
+
+    assert (story.status, story.channel().attempt.number) == ("failed", 1)
+
+
+def test_an_attempt_finishes_once_however_often_its_end_is_confirmed() -> None:
+    story = claimed("failed")
+    story.wait(200 + POLICY.claim_deadline_s)
+    finished = story.channel().attempt.finished_at_ms
+
+    story.answer(5000, "failed", now="1.0")
+
+    assert story.channel().confirmed
+    assert story.channel().attempt.finished_at_ms == finished
+
+
 # What R13 promises on versions without an attempt.
 
 

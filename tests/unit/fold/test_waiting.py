@@ -271,6 +271,44 @@ def test_an_ok_answer_between_two_not_founds_keeps_the_device() -> None:
     assert story.known.state.removed_at_ms is None
 
 
+def test_a_push_between_two_not_founds_keeps_the_device() -> None:
+    story = upgrading()
+    day = POLICY.removal_apart_s
+    story.run_timers(110)
+    story.answered(110, "not_found")
+    story.online(5000)
+    story.run_timers(110 + day)
+
+    story.answered(110 + day, "not_found")
+
+    assert story.known.state.removed_at_ms is None
+
+
+def test_an_old_removal_does_not_remove_a_device_that_was_heard_of_since() -> None:
+    story = upgrading()
+    story.push(300, "installing")
+
+    story.removed(150, late_s=200)
+
+    assert story.known.state.removed_at_ms is None
+    assert "old_removal" in story.counts
+    assert story.due_in_s is not None
+
+
+def test_after_a_return_one_not_found_is_no_second_removal() -> None:
+    story = upgrading()
+    day = POLICY.removal_apart_s
+    story.run_timers(110)
+    story.answered(110, "not_found")
+    story.removed(200)
+    story.push(2 * day, "pending")
+    story.run_timers(2 * day + 60)
+
+    story.answered(2 * day + 61, "not_found")
+
+    assert story.known.state.removed_at_ms is None
+
+
 # R14, R16
 
 

@@ -151,6 +151,40 @@ def test_a_late_push_moves_no_terminal_status() -> None:
     assert story.channel().attempt.number == 1
 
 
+def test_a_push_of_an_earlier_attempt_neither_claims_nor_progresses_the_open_one() -> None:
+    story = Story()
+    story.answer(150, "idle", now="1.0")
+    story.push(200, "downloading")
+
+    story.claim(170, "failed", late_s=40)
+    story.progress(171, 90, late_s=40)
+
+    assert (story.status, story.channel().claimed) == ("downloading", None)
+    assert story.channel().attempt.progress is None
+
+
+def test_a_vendor_time_far_ahead_of_ours_does_not_make_what_follows_look_late() -> None:
+    story = upgrading()
+    year_s = 365 * 86400.0
+    story.answer(120 + year_s, "installing", now="1.0", offer="1.1", observed_at_ms=ms(120))
+
+    story.claim(1000, "succeeded")
+    story.answer(1010, "succeeded", now="1.1")
+
+    assert story.status == "succeeded"
+
+
+def test_an_older_early_answer_does_not_turn_the_version_back() -> None:
+    story = upgrading()
+    story.answer(110, "installing", now="1.1.5", offer="1.1")
+    story.push(112, "installing")
+
+    story.answer(109, "installing", now="1.0")
+    story.answer(111, "installing", now="1.1.6")
+
+    assert story.channel().current_version == "1.1.6"
+
+
 def test_another_accounts_observation_changes_nothing_and_is_reported_once_per_account() -> None:
     story = Story()
     story.answer(0, "idle", now="1.0")

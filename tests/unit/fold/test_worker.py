@@ -1,0 +1,236 @@
+"""A worker without a broker: whatever it is given, the stream goes on and no device is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka import TopicPartition
+
+from bridge.fold.batch import FoldTopics
+from bridge.fold.encoding import encode_device
+from bridge.fold.policy import Policy
+from bridge.fold.store import Store
+from bridge.fold.timers import BackgroundPace
+from bridge.fold.waiting import next_timer_at
+from bridge.fold.worker import OffsetJump, Worker
+from bridge.kafka.transactions import TransactionRecord
+from schemas import Observation, ObservedEvidence
+from tests.unit.fold.story import START_MS, Story, ms, upgrading
+
+PLACE = TopicPartition("ota.observations.v1", 3)
+TOPICS = FoldTopics(
+    observations="ota.observations.v1",
+    state="ota.upgrade-state.v1",
+    events="ota.upgrade-events.v1",
+    lookups="ota.lookups.v1",
+    dead_letters="ota.dead-letters.v1",
+    partitions=12,
+)
+
+
+class Commits:
+    """A producer that keeps what it was given to commit."""
+
+    is_doubtful = False
+
+    def __init__(self) -> None:
+        self.records: list[TransactionRecord] = []
+        self.offsets: list[int] = []
+
+    async def commit(
+        self, records: Iterable[TransactionRecord], offsets: Mapping[TopicPartition, int], group: str
+    ) -> dict[tuple[str, int], int]:
+        assert group == "ota-fold"
+        self.records += records
+        self.offsets += offsets.values()
+        return {}
+
+    def of(self, topic: str) -> list[TransactionRecord]:
+        return [record for record in self.records if record.topic == topic]
+
+
+class Bench:
+    """A worker at `now_s` of the story, with its store and what it committed."""
+
+    def __init__(
+        self, now_s: float = 10, *, rates: Mapping[str, float] | None = None, backlog_end: int = 0
+    ) -> None:
+        self.now_ms = ms(now_s)
+        self.store = Store(3)
+        self.commits = Commits()
+        self.counts: Counter[str] = Counter()
+        self.policy = Policy(jitter_s=0.0)
+        self.worker = Worker(
+            place=PLACE,
+            topics=TOPICS,
+            group="ota-fold",
+            policy=self.policy,
+            store=self.store,
+            producer=self.commits,  # type: ignore[arg-type]
+            pace=BackgroundPace(rates or {}),
+            next_offset=0,
+            backlog_end=backlog_end,
+            counts=self.counts,
+            now_ms=lambda: self.now_ms,
+        )
+
+    def keep(self, story: Story, device_id: str) -> None:
+        """Put the story's device into the store under another name."""
+        device = story.known
+        state = msgspec.structs.replace(device.state, device_id=device_id)
+        timer_at_ms = next_timer_at(device, self.policy)
+        self.store.put(device_id, *encode_device(type(device)(state, device.book), timer_at_ms))
+        if timer_at_ms is not None:
+            self.store.timers.arm(timer_at_ms, device_id)
+
+    async def work(self, *records: Any) -> None:
+        """Run the worker until it has nothing to do."""
+        self.worker.offer(records)
+        running = asyncio.create_task(self.worker.run())
+        for _ in range(50):
+            await asyncio.sleep(0)
+        self.worker.stop()
+        await running
+
+
+def record(offset: int, observation: Observation | bytes) -> Any:
+    value = observation if isinstance(observation, bytes) else msgspec.json.encode(observation)
+    return SimpleNamespace(offset=offset, partition=3, value=value)
+
+
+def told(device_id: str, **fields: Any) -> Observation:
+    return Observation(
+        **{
+            "device_id": device_id,
+            "cloud": "tuya-cloud",
+            "account": "home",
+            "channel": "0",
+            "kind": "status",
+            "status": "installing",
+            "asked_at_ms": START_MS,
+            "observed_at_ms": START_MS,
+            "evidence": ObservedEvidence(origin="lookup", name="test"),
+        }
+        | fields
+    )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"vendor_timeout_s": 10**20, "current_version": "1.0", "target_version": "1.1"},
+        {"asked_at_ms": -(10**20)},
+        {"observed_at_ms": 10**17},
+    ],
+)
+async def test_a_number_that_cannot_be_written_is_one_dead_letter(odd: dict[str, Any]) -> None:
+    bench = Bench()
+
+    await bench.work(record(0, told("odd", **odd)), record(1, told("good")))
+
+    assert len(bench.commits.of(TOPICS.dead_letters)) == 1
+    assert [event.key for event in bench.commits.of(TOPICS.events)] == [b"good"]
+    assert bench.commits.offsets == [2]
+
+
+async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_stops_nothing() -> None:
+    bench = Bench()
+    bench.store.put("odd", b'{"status":"paused_by_vendor"}', [])
+    bench.store.timers.arm(0, "odd")
+
+    await bench.work(record(0, told("odd")), record(1, told("good")))
+
+    assert len(bench.commits.of(TOPICS.dead_letters)) == 1
+    assert bench.counts["timer_failed"] == 1
+    assert "odd" in bench.store.timers._armed
+    assert bench.commits.offsets == [2]
+
+
+@pytest.mark.parametrize("offset", [5, 15])
+async def test_an_offset_that_is_not_the_expected_one_ends_the_worker(offset: int) -> None:
+    bench = Bench()
+    bench.worker.next_offset = 10
+    bench.worker.offer([record(offset, told("d"))])
+
+    with pytest.raises(OffsetJump) as jump:
+        await bench.worker.run()
+
+    assert jump.value.expected == 10
+    assert bench.commits.records == []
+
+
+async def test_a_hole_that_a_take_over_found_again_is_counted_and_passed() -> None:
+    bench = Bench()
+    bench.worker.next_offset = 10
+    bench.worker.expect_hole(10)
+
+    await bench.work(record(12, told("d")))
+
+    assert bench.counts["offsets_missing"] == 2
+    assert bench.commits.offsets == [13]
+
+
+async def test_a_commit_that_fails_leaves_every_reminder_in_the_store() -> None:
+    bench = Bench(now_s=20)
+    story = Story()
+    story.hint(0)
+    bench.keep(story, "d")
+
+    async def fail(*_: object) -> dict[tuple[str, int], int]:
+        raise ConnectionError
+
+    bench.commits.commit = fail  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        await bench.worker.run()
+
+    assert bench.store.timers.next_at() == 0
+
+
+async def test_timers_never_overtake_the_backlog_found_at_take_over() -> None:
+    bench = Bench(now_s=100_000, backlog_end=2)
+    story = upgrading()
+    bench.keep(story, "d1")
+
+    await bench.work(record(0, told("other", observed_at_ms=ms(106), asked_at_ms=ms(106))))
+    behind = [letter.key for letter in bench.commits.of(TOPICS.events) if letter.key == b"d1"]
+    bench.worker._stopping = False
+    await bench.work(record(1, told("other", observed_at_ms=ms(107), asked_at_ms=ms(107))))
+
+    assert behind == []
+    assert [event.key for event in bench.commits.of(TOPICS.events) if event.key == b"d1"] == [b"d1"]
+
+
+async def test_an_open_attempts_stall_does_not_wait_behind_the_fleets_refresh() -> None:
+    bench = Bench(now_s=200_000, rates={"home": 0.001})
+    idle = Story()
+    idle.answer(0, "idle", now="1.0")
+    idle.wait(4)
+    idle.answered(4)
+    for number in range(100):
+        bench.keep(idle, f"idle{number}")
+    bench.keep(upgrading(), "open")
+
+    await bench.work()
+
+    types = [dict(event.headers)["ce_type"] for event in bench.commits.of(TOPICS.events)]
+    assert types == [b"ota.upgrade.stalled"]
+    causes = [
+        msgspec.json.decode(lookup.value or b"")["cause"] for lookup in bench.commits.of(TOPICS.lookups)
+    ]
+    assert "stalled" in causes
+    assert len(causes) <= 3
+
+
+async def test_a_watched_devices_lookup_leaves_before_the_fleets() -> None:
+    pace = BackgroundPace({"home": 1.0})
+    for number in range(10):
+        pace.wait("home", f"idle{number}")
+    pace.wait("home", "open", is_watched=True)
+
+    assert pace.take(1_000_000, 1) == ["open"]
