@@ -84,7 +84,7 @@ def test_a_channel_without_bookkeeping_still_folds() -> None:
     value, _ = encode_device(story.known, None)
     story.device = unpack(pack(value, []))
 
-    story.run_timers(200)
+    story.wait(200)
     story.answer(210, "succeeded", now="1.1")
 
     assert story.status == "succeeded"
@@ -96,7 +96,7 @@ def test_a_claim_without_bookkeeping_still_meets_its_deadline() -> None:
     value, _ = encode_device(story.known, None)
     story.device = unpack(pack(value, []))
 
-    story.run_timers(200 + story.policy.claim_deadline_s)
+    story.wait(200 + story.policy.claim_deadline_s)
 
     assert story.status == "failed"
 
