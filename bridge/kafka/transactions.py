@@ -44,8 +44,9 @@ class TransactionRecord(Struct, frozen=True, gc=False):
 class TransactionalProducer:
     """A started producer of one transactional id. Use `start`, then `commit` once per batch, then `close`."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(self, producer: AIOKafkaProducer, *, commit_within_s: float) -> None:
         self._producer = producer
+        self._commit_within_s = commit_within_s
         self._end_requests = 0
         self.is_doubtful = False
         """Whether the last transaction met anything that leaves a late request possible: start a new producer."""
@@ -57,7 +58,8 @@ class TransactionalProducer:
 
         Raises KafkaError, OSError or TimeoutError where the brokers cannot be reached.
         """
-        return cls(await start_producer(settings, transactional_id=transactional_id))
+        producer = await start_producer(settings, transactional_id=transactional_id)
+        return cls(producer, commit_within_s=settings.transaction_timeout_s)
 
     async def commit(
         self,
@@ -69,7 +71,22 @@ class TransactionalProducer:
 
         Returns, per topic and partition written, the offset after its last record (absent where the broker did not
         tell). Raises KafkaError when the transaction was not, or perhaps not, committed: close the producer then.
+        TimeoutError likewise, after the time at which the broker gives the transaction up: without its broker the
+        library would try again for ever, a hundred times a second.
         """
+        async with asyncio.timeout(self._commit_within_s):
+            return await self._commit(records, offsets, group)
+
+    async def close(self) -> None:
+        """Close the connections; an open transaction is left to the next producer of this id."""
+        await dismiss_producer(self._producer)
+
+    async def _commit(
+        self,
+        records: Iterable[TransactionRecord],
+        offsets: Mapping[TopicPartition, int],
+        group: str,
+    ) -> dict[tuple[str, int], int]:
         begun = time.monotonic()
         self._end_requests = 0
         await self._producer.begin_transaction()
@@ -93,10 +110,6 @@ class TransactionalProducer:
             )
 
         return written
-
-    async def close(self) -> None:
-        """Close the connections; an open transaction is left to the next producer of this id."""
-        await dismiss_producer(self._producer)
 
     async def _send(
         self, records: Iterable[TransactionRecord]
