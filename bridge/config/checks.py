@@ -35,7 +35,7 @@ EVENT_TYPES: Final = (
 
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
-_CHANNEL: Final = re.compile(r"[a-z0-9-]{1,40}|persistent://[^/\s]+/[^/\s]+/[^/\s]+")
+_CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/[^/:\s]+/[^/:\s]+")
 """A channel of the account's own, or a topic's full name."""
 
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
@@ -117,7 +117,13 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
     _check_url(path, values, "pulsar+ssl", "pulsar", report)
     topics = values.get("topics", ("event",))
     if not topics or not all(_CHANNEL.fullmatch(topic) for topic in topics):
-        report(f"{path}.topics", "does not name channels of the account", "Use ['event'] or ['event-test']")
+        report(
+            f"{path}.topics",
+            "does not name channels of the account",
+            "Use event, event-test or notice, or a topic's full name such as persistent://tenant/out/event",
+        )
+    if len(set(topics)) < len(topics):
+        report(f"{path}.topics", "names a channel twice", "Name each channel once")
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
     if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):

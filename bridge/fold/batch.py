@@ -114,7 +114,7 @@ class Batch:
                 folded.device.book.offset = record.offset
             self._take(device_id, device, folded)
         except Exception as error:
-            log.exception("fold failed", partition=record.partition, offset=record.offset)
+            log.exception("fold_failed", partition=record.partition, offset=record.offset)
             refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
             self._refuse(record, refusal, observation.account, now_ms)
             return
@@ -131,7 +131,7 @@ class Batch:
                 self._fold_timer(device_id, now_ms, is_paced=number >= len(due))
             except Exception:
                 # R21 for timers: there is no input to keep, and the device must not be forgotten.
-                log.exception("timer failed", device_id=device_id)
+                log.exception("timer_failed", device_id=device_id)
                 self._counts["timer_failed"] += 1
                 self._store.timers.arm(now_ms + _FAILED_TIMER_MS, device_id)
 

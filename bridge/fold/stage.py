@@ -28,6 +28,7 @@ from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
+from bridge.kafka.transactions import DOUBTFUL_AFTER_S
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,8 @@ class FoldStatistics(Struct, frozen=True, kw_only=True):
     partitions_folding: tuple[int, ...]
     partitions_taking_over: tuple[int, ...]
     devices: int
+    problem: str | None
+    """Why nothing is folded, or not everything: the brokers' last trouble, a commit that waits."""
     queued: int
     behind: tuple[int, ...]
     """Partitions still working off the backlog found at take-over."""
@@ -92,6 +95,7 @@ class Fold(ConsumerRebalanceListener):
             counts=self._counts,
         )
         self._rates = {account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()}
+        self._problem: str | None = None
         self._assignor = _own_assignor()
         self._stores: dict[int, Store] = {}
         self._released_at: dict[int, float] = {}
@@ -106,10 +110,18 @@ class Fold(ConsumerRebalanceListener):
             partitions_folding=tuple(sorted(workers)),
             partitions_taking_over=tuple(sorted(set(self._owned) - set(workers))),
             devices=sum(len(self._stores[number]) for number in workers),
+            problem=self._told_problem(workers),
             queued=sum(worker.queued for worker in workers.values()),
             behind=tuple(sorted(number for number, worker in workers.items() if worker.is_behind)),
             counts=dict(self._counts),
         )
+
+    def _told_problem(self, workers: Mapping[int, Worker]) -> str | None:
+        waiting_s = max((worker.commit_age_s for worker in workers.values()), default=0.0)
+        if waiting_s > DOUBTFUL_AFTER_S:
+            return f"Kafka has not confirmed a transaction for {waiting_s:.0f} s"
+
+        return None if workers and len(workers) == len(self._owned) else self._problem
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fold until `stop`; the consumer and everything it owned are rebuilt after an error of the brokers."""
@@ -118,7 +130,8 @@ class Fold(ConsumerRebalanceListener):
                 await self._run_consumer(stop)
             except _BROKER_TROUBLE as error:
                 self._counts["consumer_restarts"] += 1
-                log.warning("fold consumer failed, starting anew", error=repr(error), retry_s=_RETRY_S)
+                self._problem = f"{type(error).__name__}: {error}"
+                log.warning("fold_consumer_failed", error=repr(error), retry_s=_RETRY_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY_S):
                         await stop.wait()
@@ -199,7 +212,8 @@ class Fold(ConsumerRebalanceListener):
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
             except _BROKER_TROUBLE as error:
                 self._counts["takeover_retries"] += 1
-                log.warning("take-over failed, trying again", partition=place.partition, error=repr(error))
+                self._problem = f"partition {place.partition} cannot be taken over: {error!r}"
+                log.warning("take_over_failed", partition=place.partition, error=repr(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
 
@@ -215,11 +229,9 @@ class Fold(ConsumerRebalanceListener):
                 return
             except OffsetJump as jump:
                 hole_at = jump.expected
-                log.warning("fold worker lost its place", partition=place.partition, reason=str(jump))
+                log.warning("fold_worker_lost_its_place", partition=place.partition, reason=str(jump))
             except _BROKER_TROUBLE as error:
-                log.warning(
-                    "fold worker ended, taking over again", partition=place.partition, error=repr(error)
-                )
+                log.warning("fold_worker_ended", partition=place.partition, error=repr(error))
             finally:
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():

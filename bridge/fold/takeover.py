@@ -61,7 +61,7 @@ async def take_over(
 
     next_offset = _next_offset(place, store, committed, start, end)
     log.info(
-        "partition taken over",
+        "partition_taken_over",
         partition=place.partition,
         devices=len(store),
         restored=restored,
@@ -90,7 +90,7 @@ def _next_offset(place: TopicPartition, store: Store, committed: int | None, sta
         goes_on = committed is not None and start <= committed <= end
         next_offset = committed if committed is not None and goes_on else start
         log.error(
-            "observations topic was re-created",
+            "observations_topic_recreated",
             partition=place.partition,
             restored_offset=store.highest_input_offset,
             committed=committed,
@@ -106,7 +106,7 @@ def _next_offset(place: TopicPartition, store: Store, committed: int | None, sta
 
     if committed < start:
         log.error(
-            "observations expired before they were folded",
+            "observations_expired",
             partition=place.partition,
             lost=start - committed,
             remedy="keep the fold running, or raise retention.ms of the observations topic",

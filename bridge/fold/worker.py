@@ -81,6 +81,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._stopping = False
         self._known_hole_at: int | None = None
+        self._committing_since: float | None = None
         self.has_committed = False
         self.next_offset = next_offset
 
@@ -88,6 +89,11 @@ class Worker:
     def queued(self) -> int:
         """Records handed over and not yet folded."""
         return len(self._queue)
+
+    @property
+    def commit_age_s(self) -> float:
+        """How long the commit under way has been waiting for the brokers; 0 where there is none."""
+        return 0.0 if self._committing_since is None else time.monotonic() - self._committing_since
 
     @property
     def is_behind(self) -> bool:
@@ -115,12 +121,14 @@ class Worker:
             try:
                 self._fold(batch)
                 if not batch.is_empty:
+                    self._committing_since = time.monotonic()
                     # 3. to 6.
                     written = await self._producer.commit(
                         batch.records(self._topics, self._place.partition, self._now_ms()),
                         {} if batch.next_offset is None else {self._place: batch.next_offset},
                         self._group,
                     )
+                    self._committing_since = None
                     self._swap(batch, written)
             except BaseException:
                 # The store is kept for the next take-over, so its reminders must be complete again.
@@ -173,7 +181,7 @@ class Worker:
 
         if record.offset > self.next_offset == self._known_hole_at:
             log.error(
-                "observations are missing from the log",
+                "observations_missing",
                 partition=self._place.partition,
                 offset=self.next_offset,
                 missing=record.offset - self.next_offset,

@@ -120,6 +120,10 @@ async def ensure_topics(settings: KafkaSettings, *, create: bool = True) -> list
         await admin.start()
         before = set(await admin.list_topics())
         missing = {name: topic for name, topic in names.items() if topic not in before} if create else {}
+        if missing:
+            # What is there is judged first: topics made beside a wrong one would be wrong as soon as it is mended.
+            there = [topic for topic in names.values() if topic in before]
+            _judge(settings, await _read(admin, there, await_new=()), (), may_miss=set(missing))
         created = await _create(admin, settings, missing) if missing else set()
         found = await _read(admin, names.values(), await_new=missing.values())
         return _judge(settings, found, created)
@@ -238,12 +242,18 @@ def _settings_of(answers: list[Any]) -> dict[str, Mapping[str, str] | None]:
 
 
 def _judge(
-    settings: KafkaSettings, found: Mapping[str, _Found], created: Collection[str]
+    settings: KafkaSettings,
+    found: Mapping[str, _Found],
+    created: Collection[str],
+    *,
+    may_miss: Collection[TopicName] = (),
 ) -> list[TopicReport]:
     problems: list[str] = []
     reports: list[TopicReport] = []
     for name, spec in TOPICS.items():
         topic = topic_name(settings.prefix, name)
+        if topic not in found and name in may_miss:
+            continue
         if topic not in found:
             problems.append(f"topic {topic} is missing: create it with `ota-bridge topics create`")
             continue

@@ -92,6 +92,20 @@ async def test_all_wrong_topics_are_refused_at_once_with_both_values(
     assert "kafka.partitions is 3" in partitions
 
 
+async def test_nothing_is_created_beside_a_topic_that_is_refused(
+    settings: KafkaSettings, admin: AdminClient
+) -> None:
+    await create(admin, topic_name(settings.prefix, "observations"), 5)
+
+    with pytest.raises(TopicsRefused):
+        await ensure_topics(settings)
+
+    existing = (await asyncio.to_thread(admin.list_topics, timeout=10)).topics
+    assert [topic for topic in existing if topic.startswith(settings.prefix)] == [
+        topic_name(settings.prefix, "observations")
+    ]
+
+
 async def test_both_cleanup_policies_together_are_refused(
     settings: KafkaSettings, admin: AdminClient
 ) -> None:

@@ -40,6 +40,8 @@ class Child:
         self.name = name
         self.log_file = log_file
         tied = [sys.executable, "-I", "-S", parent.__file__, str(os.getpid()), *command]
+        # Brokers write their settings there, and with them passwords.
+        log_file.touch(mode=0o600)
         with log_file.open("ab") as log:
             # Its own process group: Ctrl-C reaches us only, and we end our children in the right order.
             self._process = subprocess.Popen(

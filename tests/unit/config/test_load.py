@@ -125,6 +125,8 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("accounts.tuya-demo.gateway.url", "pulsar+ssl://user:password@localhost:7285"),
         ("accounts.tuya-demo.gateway.topics", []),
         ("accounts.tuya-demo.gateway.topics", ["event topic"]),
+        ("accounts.tuya-demo.gateway.topics", ["evnt"]),
+        ("accounts.tuya-demo.gateway.topics", ["event", "event"]),
         ("accounts.tuya-demo.gateway.subscription", " "),
         ("accounts.tuya-demo.gateway.retention_margin_s", 7200),
         ("accounts.tuya-demo.api.url", "http://localhost:8080"),
