@@ -72,8 +72,9 @@ class Bridge:
     async def kill_and_restart(self) -> None:
         """Kill -9, and a new process at once."""
         self.check()
-        assert self._child is not None
-        await self._child.kill()
+        child, self._child = self._child, None
+        assert child is not None
+        await child.kill()
         self.kills += 1
         self.start()
 

@@ -37,6 +37,9 @@ async def create(admin: AdminClient, topic: str, partitions: int = PARTITIONS, *
         topic, partitions, 1, config={name.replace("_", "."): value for name, value in config.items()}
     )
     await asyncio.to_thread(admin.create_topics([new])[topic].result)
+    # A new topic is confirmed a moment before the broker itself lists it.
+    while topic not in (await asyncio.to_thread(admin.list_topics, timeout=10)).topics:
+        await asyncio.sleep(0.05)
 
 
 async def effective(admin: AdminClient, topic: str) -> dict[str, str]:
