@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -15,6 +15,8 @@ from bridge.kafka.settings import KafkaSettings
 START_WITHIN_S: Final = 30.0
 """aiokafka asks for a producer id without end, also when the broker it asks is gone."""
 STOP_WITHIN_S: Final = 2.0
+METADATA_RETRY_S: Final = 0.2
+"""As long as a broker's restart can spare."""
 
 
 class Producer(Protocol):
@@ -38,6 +40,7 @@ class Producer(Protocol):
 async def start_producer(settings: KafkaSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
     """Return a connected, idempotent producer. Raises KafkaError, OSError or TimeoutError."""
     producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
+    pause_between_metadata_failures(producer.client)
     try:
         async with asyncio.timeout(START_WITHIN_S):
             await producer.start()
@@ -45,6 +48,22 @@ async def start_producer(settings: KafkaSettings, *, transactional_id: str | Non
         await dismiss_producer(producer)
         raise
     return producer
+
+
+def pause_between_metadata_failures(client: Any) -> None:
+    """Make an aiokafka client wait when no broker tells it the cluster's metadata.
+
+    Its sender asks anew as soon as an asking failed, thousands of times a second while the brokers are away.
+    """
+    update = client._metadata_update  # noqa: SLF001 (the one place that all its askings pass)
+
+    async def update_or_pause(*arguments: Any) -> bool:
+        updated: bool = await update(*arguments)
+        if not updated:
+            await asyncio.sleep(METADATA_RETRY_S)
+        return updated
+
+    client._metadata_update = update_or_pause  # noqa: SLF001 (as above)
 
 
 async def dismiss_producer(producer: Producer) -> None:
