@@ -194,7 +194,7 @@ class AccountIngest:
             letters = [self._too_large(piece, index, limit) for piece, index in refused]
             again = await self._sink.write(letters)
             if not again:
-                self._counters.dead_letters.add("too_large", len(letters))
+                self._counters.dead_letters["too_large"] += len(letters)
                 return
             refused = [refused[index] for index in again]
             if limit == 0:

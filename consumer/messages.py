@@ -32,6 +32,8 @@ class Data(Struct, frozen=True, omit_defaults=True, gc=False):
 class Message(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="bizCode"):
     """The body: what every message may carry beside `bizData`."""
 
+    BIZ_CODE: ClassVar[str]
+
     devId: Field = UNSET  # noqa: N815
     productKey: Field = UNSET  # noqa: N815
     productId: Field = UNSET  # noqa: N815
@@ -192,6 +194,9 @@ _DATA: Final[Mapping[type[Message], type[Data]]] = {
 """What may be read in the `bizData` of each."""
 
 BY_BIZ_CODE: Final[dict[str, type[Message]]] = {str(struct.__struct_config__.tag): struct for struct in _DATA}
+for _biz_code, _struct in BY_BIZ_CODE.items():
+    # Reading the tag from the struct's configuration takes longer than decoding a message.
+    _struct.BIZ_CODE = _biz_code
 
 _decode: Final[Callable[[str], Message]] = msgspec.json.Decoder(Union[tuple(_DATA)]).decode  # noqa: UP007
 _decode_members: Final = msgspec.json.Decoder(dict[str, Any]).decode

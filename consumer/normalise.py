@@ -11,13 +11,14 @@ import re
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from consumer import messages
 from consumer.errors import IdConflict, Rejected
 from consumer.messages import Field
 from consumer.push_status import PUSH_STATUS, REST_VALUE
 from schemas import RAW_LIMIT_BYTES, Observation, ObservedEvidence, Position, Reason
+from schemas.vocabulary import ObservationKind
 
 _MS_FROM: Final = 100_000_000_000
 """Smaller numbers are seconds: as milliseconds they would lie in 1973."""
@@ -27,6 +28,7 @@ _DAY_MS: Final = 86_400_000
 _ID_LIMIT: Final = 256
 """Ids are Kafka keys; the longest seen has 22 characters."""
 _TEXT_LIMIT: Final = 1024
+_SMALL: Final = {str(number): number for number in range(101)}
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 _RAW_CERTAIN_BYTES: Final = RAW_LIMIT_BYTES - 4096
 """A body up to here needs no second look: encoding what is left of it again can only lengthen some numbers."""
@@ -50,27 +52,25 @@ class Push(Struct, frozen=True, gc=False):
 
 def observe(message: messages.Message, push: Push) -> Observation:
     """Return the observation a message is. Raises IdConflict, Rejected (unknown_shape: no device id)."""
-    data = message.bizData
-    device_id = _device_id(message, data)
-    seen = _Seen(message, data, push, device_id)
-    if isinstance(message, messages.UpgradeStatus):
-        return _upgrade_status(seen, message.bizData)
-    if isinstance(message, messages.LifecycleMessage):
-        return seen.observation("lifecycle", lifecycle=message.LIFECYCLE)
+    device_id = _device_id(message)
     if isinstance(message, messages.UpgradeProcess):
-        return _upgrade_process(seen, message.bizData)
+        return _upgrade_process(message, push, device_id)
+    if isinstance(message, messages.UpgradeStatus):
+        return _upgrade_status(message, push, device_id)
+    if isinstance(message, messages.LifecycleMessage):
+        return _observation(message, push, device_id, "lifecycle", lifecycle=message.LIFECYCLE)
     if isinstance(message, messages.NameUpdate):
         name = _text(message.bizData.name) if message.bizData else None
         if name is not None:
-            return seen.observation("lifecycle", lifecycle="renamed", name=name)
+            return _observation(message, push, device_id, "lifecycle", lifecycle="renamed", name=name)
     if isinstance(message, messages.DeviceOtaProgress):
-        return _device_ota_progress(seen, message.bizData)
-    return seen.observation("hint")
+        return _device_ota_progress(message, push, device_id)
+    return _observation(message, push, device_id, "hint")
 
 
 def hint(message: messages.Message, push: Push, device_id: str) -> Observation:
-    """Return a hint for one of the devices that a message in conflict names."""
-    return _Seen(message, UNSET, push, device_id).observation("hint")
+    """Return a hint for one of the devices that a message in conflict names; nothing else in it is believed."""
+    return _observation(message, push, device_id, "hint", with_data=False)
 
 
 def is_unknown_status(observation: Observation) -> bool:
@@ -82,53 +82,54 @@ def is_unknown_status(observation: Observation) -> bool:
     )
 
 
-class _Seen:
-    """What all observations of one message share."""
-
-    __slots__ = ("_data", "_device_id", "_message", "_push")
-
-    def __init__(
-        self, message: messages.Message, data: messages.Data | UnsetType, push: Push, device_id: str
-    ) -> None:
-        self._message = message
-        self._data = data
-        self._push = push
-        self._device_id = device_id
-
-    def observation(self, kind: str, **facts: Any) -> Observation:
-        message, data, push = self._message, self._data, self._push
-        if data:
-            product_id = _id(data.productId) or _id(message.productKey) or _id(data.productKey)
-            time = data.time
-        else:
-            product_id = _id(message.productKey)
-            time = UNSET
-        return Observation(
-            device_id=self._device_id,
-            cloud=push.cloud,
-            account=push.account,
-            product_id=product_id or _id(message.productId),
-            kind=kind,
-            vendor_time_at_ms=event_time_ms(time, message.ts, push),
-            observed_at_ms=push.observed_at_ms,
-            evidence=_evidence(message, push),
-            **facts,
-        )
+def _observation(
+    message: messages.Message,
+    push: Push,
+    device_id: str,
+    kind: ObservationKind,
+    *,
+    with_data: bool = True,
+    **facts: Any,
+) -> Observation:
+    """Add to the facts what all observations of a message share."""
+    data = message.bizData if with_data else UNSET
+    if data:
+        product_id = _id(data.productId) or _id(message.productKey) or _id(data.productKey)
+        time = data.time
+    else:
+        product_id = _id(message.productKey)
+        time = UNSET
+    return Observation(
+        device_id=device_id,
+        cloud=push.cloud,
+        account=push.account,
+        product_id=product_id or _id(message.productId),
+        kind=kind,
+        vendor_time_at_ms=event_time_ms(time, message.ts, push),
+        observed_at_ms=push.observed_at_ms,
+        evidence=_evidence(message, push),
+        **facts,
+    )
 
 
-def _upgrade_status(seen: _Seen, data: messages.UpgradeStatusData | UnsetType) -> Observation:
+def _upgrade_status(message: messages.UpgradeStatus, push: Push, device_id: str) -> Observation:
+    data = message.bizData
     if not data:
-        return seen.observation("hint")
+        return _observation(message, push, device_id, "hint")
     channel = _channel(data.moduleType)
     value = _integer(data.upgradeStatus)
     if value is None:
-        return seen.observation("hint", channel=channel, vendor_status=_text(data.upgradeStatus))
+        text = _text(data.upgradeStatus)
+        return _observation(message, push, device_id, "hint", channel=channel, vendor_status=text)
     known = PUSH_STATUS.get(value)
     if known is None:
-        return seen.observation("hint", channel=channel, vendor_status=str(value))
+        return _observation(message, push, device_id, "hint", channel=channel, vendor_status=str(value))
     text = _text(data.description) if known.claimed == "failed" else None
     code = known.reason or ("unknown_error" if text else None)
-    return seen.observation(
+    return _observation(
+        message,
+        push,
+        device_id,
         "status",
         channel=channel,
         status=known.status,
@@ -139,22 +140,25 @@ def _upgrade_status(seen: _Seen, data: messages.UpgradeStatusData | UnsetType) -
     )
 
 
-def _upgrade_process(seen: _Seen, data: messages.UpgradeProcessData | UnsetType) -> Observation:
+def _upgrade_process(message: messages.UpgradeProcess, push: Push, device_id: str) -> Observation:
+    data = message.bizData
     if not data:
-        return seen.observation("hint")
+        return _observation(message, push, device_id, "hint")
     channel = _channel(data.firmwareType)
     progress = _integer(data.progress)
     if progress is None or progress not in _PER_CENT:
-        return seen.observation("hint", channel=channel)
-    return seen.observation("progress", channel=channel, progress=progress)
+        return _observation(message, push, device_id, "hint", channel=channel)
+    return _observation(message, push, device_id, "progress", channel=channel, progress=progress)
 
 
-def _device_ota_progress(seen: _Seen, data: messages.DeviceOtaProgressData | UnsetType) -> Observation:
+def _device_ota_progress(message: messages.DeviceOtaProgress, push: Push, device_id: str) -> Observation:
+    data = message.bizData
     if not data:
-        return seen.observation("hint")
+        return _observation(message, push, device_id, "hint")
     channel = _channel(_first(data.channel, data.firmwareType, data.moduleType, data.type))
     status = _integer(_first(data.upgradeStatus, data.upgrade_status, data.status))
-    return seen.observation("hint", channel=channel, vendor_status=None if status is None else str(status))
+    vendor_status = None if status is None else str(status)
+    return _observation(message, push, device_id, "hint", channel=channel, vendor_status=vendor_status)
 
 
 def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
@@ -170,10 +174,11 @@ def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
     return None
 
 
-def _device_id(message: messages.Message, data: messages.Data | UnsetType) -> str:
+def _device_id(message: messages.Message) -> str:
+    data = message.bizData
     inner = _id(data.devId) if data else None
     outer = _id(message.devId)
-    if inner and outer and inner != outer:
+    if inner != outer and inner and outer:
         raise IdConflict(inner, outer)
     device_id = inner or outer
     if not device_id:
@@ -182,7 +187,7 @@ def _device_id(message: messages.Message, data: messages.Data | UnsetType) -> st
 
 
 def _evidence(message: messages.Message, push: Push) -> ObservedEvidence:
-    name = str(message.__struct_config__.tag)
+    name = message.BIZ_CODE
     if not push.keep_raw:
         return ObservedEvidence(origin="push", name=name, position=push.position)
     if push.body_bytes > _RAW_CERTAIN_BYTES:
@@ -213,8 +218,10 @@ def _integer(value: Field) -> int | None:
     """Read an integer, also one written as a string, as the vendor does in some messages and not in others."""
     if type(value) is int:
         return value
-    if type(value) is str and _INTEGER.fullmatch(value):
-        return int(value)
+    if type(value) is str:
+        # Nearly every number is one of these, and the pattern costs more than all the rest.
+        number = _SMALL.get(value)
+        return int(value) if number is None and _INTEGER.fullmatch(value) else number
     return None
 
 

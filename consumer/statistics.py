@@ -5,6 +5,7 @@ Counts are since the start. Names that come from outside (bizCodes) are bounded:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -64,17 +65,13 @@ class IngestStatistics(Struct, frozen=True, kw_only=True):
     accounts: Mapping[str, AccountStatistics]
 
 
-class Counts(dict[str, int]):
+class Counts(Counter[str]):
     """Counts by name; written by one thread, read by any."""
-
-    def add(self, name: str, count: int = 1) -> None:
-        """Count under a name of our own."""
-        self[name] = self.get(name, 0) + count
 
     def add_foreign(self, name: str) -> None:
         """Count under a name from outside, as long as there are not too many of them."""
         name = name[:_NAME_LIMIT]
-        self.add(name if name in self or len(self) < _NAMES_LIMIT else OTHERS)
+        self[name if name in self or len(self) < _NAMES_LIMIT else OTHERS] += 1
 
 
 class Counters:

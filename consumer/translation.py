@@ -59,7 +59,7 @@ class Translator:
             envelope, others = open_envelope(payload, self._size_limit)
             # 3. Filter, before any cryptography: nine of ten messages end here.
             if envelope.protocol in self._filtered:
-                counters.filtered.add(str(envelope.protocol))
+                counters.filtered[str(envelope.protocol)] += 1
                 return _NOTHING
             position = position_of(message, partition)
             # 4. Verify.
@@ -105,7 +105,7 @@ class Translator:
         self, rejected: Rejected, message: SourceMessage, partition: str, payload: bytes, received_at_ms: int
     ) -> OutgoingRecord:
         """Return the dead letter of a message, and count it."""
-        self._counters.dead_letters.add(rejected.reason)
+        self._counters.dead_letters[rejected.reason] += 1
         return dead_letter(
             reason=rejected.reason,
             detail=rejected.detail,
@@ -126,12 +126,12 @@ class Translator:
             match = None
         if match is not None:
             key, candidate = match
-            self._counters.signatures.add(candidate)
-            self._counters.keys.add(key.name)
+            self._counters.signatures[candidate] += 1
+            self._counters.keys[key.name] += 1
             return (key,)
         if self._require_sign:
             raise Rejected("bad_signature", "no configured access key signed this envelope")
-        self._counters.signatures.add("unverified")
+        self._counters.signatures["unverified"] += 1
         return self._keys
 
     def _decrypted(self, keys: tuple[AccountKey, ...], envelope: Envelope, encryption: str | None) -> bytes:
@@ -151,7 +151,7 @@ class Translator:
         return self._record(observation)
 
     def _record(self, observation: Observation) -> OutgoingRecord:
-        self._counters.observations.add(observation.kind)
+        self._counters.observations[observation.kind] += 1
         return OutgoingRecord(
             topic="observations",
             key=observation.device_id.encode(),
