@@ -127,6 +127,8 @@ class AccountIngest:
             redelivered=counters.redelivered,
             filtered=dict(counters.filtered),
             unlisted=dict(counters.unlisted),
+            notices=dict(counters.notices),
+            backlog_alert=counters.backlog_alert,
             observations=dict(counters.observations),
             unknown_statuses=counters.unknown_statuses,
             unrecognised_members=dict(counters.unrecognised_members),

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from consumer.errors import Rejected
+from consumer.notices import NOTICE_BIZ_CODE, Notice, read_notice
 
 Scalar = str | int | float | bool | None
 Field = Scalar | UnsetType
@@ -211,7 +212,7 @@ class Unlisted(Struct, frozen=True, gc=False):
     biz_code: str
 
 
-def decode_body(plaintext: bytes, protocol: int) -> Message | Unlisted:
+def decode_body(plaintext: bytes, protocol: int) -> Message | Notice | Unlisted:
     """Decode a decrypted body by its bizCode, which decides; `protocol` numbers are only coarse classes.
 
     Raises Rejected: malformed_body (not UTF-8, not a JSON object), unknown_shape (no bizCode).
@@ -233,7 +234,7 @@ def unrecognised_members(plaintext: bytes) -> list[str]:
     return [name for name in data if name not in known] if isinstance(data, dict) else []
 
 
-def _decode_leniently(text: str, protocol: int) -> Message | Unlisted:
+def _decode_leniently(text: str, protocol: int) -> Message | Notice | Unlisted:
     try:
         members = _decode_members(text)
     except (msgspec.MsgspecError, RecursionError):
@@ -243,6 +244,8 @@ def _decode_leniently(text: str, protocol: int) -> Message | Unlisted:
         return Unlisted("status report")
     if not isinstance(biz_code, str) or not biz_code:
         raise Rejected("unknown_shape", "no bizCode")
+    if biz_code == NOTICE_BIZ_CODE:
+        return read_notice(members.get("bizData"))
     struct = BY_BIZ_CODE.get(biz_code)
     if struct is None:
         return Unlisted(biz_code)

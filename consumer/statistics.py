@@ -18,9 +18,21 @@ _NAMES_LIMIT: Final = 100
 OTHERS: Final = "(others)"
 
 
+class BacklogAlert(Struct, frozen=True, kw_only=True, gc=False):
+    """The platform told that messages of this project wait; `None` is what it did not tell."""
+
+    sent_at_ms: int
+    data_center: str | None
+    topic: str | None
+    subscription: str | None
+    own_subscription: bool | None
+    """Whether it is the one this account reads; another's backlog is another program's."""
+    backlog_messages: int | None
+
+
 class AccountStatistics(Struct, frozen=True, kw_only=True):
-    """One account. Every received message ends in exactly one of filtered, unlisted, observations, dead letters
-    (a conflict of ids adds its hints to the observations).
+    """One account. Every received message ends in exactly one of filtered, unlisted, notices, observations, dead
+    letters (a conflict of ids adds its hints to the observations).
     """
 
     state: AccountState
@@ -34,6 +46,10 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     """By protocol number."""
     unlisted: Mapping[str, int]
     """Messages that are none of ours, by bizCode."""
+    notices: Mapping[str, int]
+    """What the platform told on the `notice` channel, by event type."""
+    backlog_alert: BacklogAlert | None
+    """The last of the notices that told of a backlog."""
     observations: Mapping[str, int]
     """By kind."""
     unknown_statuses: int
@@ -82,6 +98,8 @@ class Counters:
         self.redelivered = 0
         self.filtered = Counts()
         self.unlisted = Counts()
+        self.notices = Counts()
+        self.backlog_alert: BacklogAlert | None = None
         self.observations = Counts()
         self.unknown_statuses = 0
         self.unrecognised_members = Counts()

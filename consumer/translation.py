@@ -18,6 +18,7 @@ from consumer.envelope import Envelope, open_envelope
 from consumer.errors import IdConflict, Rejected
 from consumer.messages import DeviceOtaProgress, Message, Unlisted, decode_body, unrecognised_members
 from consumer.normalise import Push, hint, is_unknown_status, observe
+from consumer.notices import Notice, take_notice
 from consumer.settings import GatewayAccount
 from consumer.signature import verify
 from consumer.sink import OutgoingRecord
@@ -37,6 +38,7 @@ class Translator:
 
     def __init__(self, account: GatewayAccount, counters: Counters, *, keep_raw: bool) -> None:
         gateway = account.gateway
+        self._settings = account
         self._account = account.name
         self._cloud = account.cloud
         self._counters = counters
@@ -70,6 +72,9 @@ class Translator:
             body = decode_body(plaintext, envelope.protocol)
             if isinstance(body, Unlisted):
                 counters.unlisted.add_foreign(body.biz_code)
+                return _NOTHING
+            if isinstance(body, Notice):
+                take_notice(body, self._settings, envelope.t, counters)
                 return _NOTHING
             push = Push(
                 account=self._account,

@@ -137,3 +137,18 @@ class Received:
 
     def topic_name(self) -> str:
         return self._topic
+
+
+def backlog_notice(**event_data: Any) -> dict[str, Any]:
+    """The alert of section 8.4: `eventData` is a JSON text inside the JSON."""
+    told = {
+        "dataCenter": "AY",
+        "topic": "accessIdtesttesttest/out/event",
+        "subscription": "accessIdtest-sub",
+        "backLogNum": 2345,
+    }
+    return {
+        "bizCode": "HighPriorityNotice",
+        "bizData": {"eventType": "pulsar_backlog_notice", "eventData": json.dumps(told | event_data)},
+        "ts": 1_668_363_150_268,
+    }

@@ -28,7 +28,7 @@ from consumer.secret import Secret
 from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord
 from deploy.sandbox.brokers import Brokers
-from tests.gateway_messages import compact, envelope, sealed, upgrade_status
+from tests.gateway_messages import backlog_notice, compact, envelope, sealed, upgrade_status
 from tests.integration.fold_topics import until
 from tests.integration.gateway_house import Platform, RunningIngest, records, statuses
 
@@ -263,7 +263,7 @@ async def test_progress_is_written_for_every_source_partition_also_without_messa
     )
 
 
-async def test_several_topics_of_an_account_are_read_together(
+async def test_several_topics_of_an_account_are_read_together_and_a_backlog_alert_is_shown(
     brokers: Brokers, settings: KafkaSettings, gateway_account: GatewayAccount, writer: KafkaWriter
 ) -> None:
     account = _changed(
@@ -278,10 +278,17 @@ async def test_several_topics_of_an_account_are_read_together(
         platform.push(
             sealed(upgrade_status(f"of-{topic}", description="1"), key=key), device="d", topic=topic
         )
+    alert = backlog_notice(subscription=account.gateway.subscription, backLogNum=2345)
+    platform.push(sealed(alert, key=key, protocol=10000), topic="notice")
     platform.flush()
-    await running.until_acknowledged(3)
+    await running.until_acknowledged(4)
+    told = running.account()
     await running.close()
     platform.close()
+
+    assert (told.source_partitions, told.notices) == (3, {"pulsar_backlog_notice": 1})
+    assert told.backlog_alert is not None
+    assert (told.backlog_alert.backlog_messages, told.backlog_alert.own_subscription) == (2345, True)
 
     seen = await records(settings, "observations", 3)
     partitions = {entry["device_id"]: entry["evidence"]["position"]["partition"] for entry in seen}
