@@ -7,10 +7,10 @@ Wrong types cost a field, not the message. Source: the message gateway contract,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Union
+from typing import Annotated, Any, ClassVar, Final, Union
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from consumer.errors import Rejected
 from consumer.notices import NOTICE_BIZ_CODE, Notice, read_notice
@@ -19,13 +19,19 @@ Scalar = str | int | float | bool | None
 Field = Scalar | UnsetType
 """A member of a vendor's JSON: absent, or any scalar; the normaliser judges which scalars it can read."""
 
+ID_LIMIT: Final = 256
+"""Ids are Kafka keys; the longest seen has 22 characters."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_LIMIT)] | UnsetType
+"""An id of a device or product; anything else in its place counts as absent."""
+
 
 class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     """`bizData`: what every message may carry in it."""
 
-    devId: Field = UNSET  # noqa: N815 (these names are the wire's)
-    productId: Field = UNSET  # noqa: N815
-    productKey: Field = UNSET  # noqa: N815
+    devId: Id = UNSET  # noqa: N815 (these names are the wire's)
+    productId: Id = UNSET  # noqa: N815
+    productKey: Id = UNSET  # noqa: N815
     uuid: Field = UNSET
     time: Field = UNSET
 
@@ -35,9 +41,9 @@ class Message(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="bizC
 
     BIZ_CODE: ClassVar[str]
 
-    devId: Field = UNSET  # noqa: N815
-    productKey: Field = UNSET  # noqa: N815
-    productId: Field = UNSET  # noqa: N815
+    devId: Id = UNSET  # noqa: N815
+    productKey: Id = UNSET  # noqa: N815
+    productId: Id = UNSET  # noqa: N815
     ts: Field = UNSET
     uuid: Field = UNSET
     bizData: Data | UnsetType = UNSET  # noqa: N815
@@ -202,6 +208,8 @@ for _biz_code, _struct in BY_BIZ_CODE.items():
 _decode: Final[Callable[[str], Message]] = msgspec.json.Decoder(Union[tuple(_DATA)]).decode  # noqa: UP007
 _decode_members: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
+_ID_NAMES: Final = frozenset({"devId", "productId", "productKey"})
+
 STATUS_REPORT_PROTOCOL: Final = 4
 """Its body has no bizCode."""
 
@@ -257,8 +265,17 @@ def _decode_leniently(text: str, protocol: int) -> Message | Notice | Unlisted:
 
 
 def _scalars(members: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    """Return the members that the struct can hold."""
     return {
         name: members[name]
         for name in struct.__struct_fields__
-        if name in members and not isinstance(members[name], (dict, list))
+        if name in members and (_is_id if name in _ID_NAMES else _is_scalar)(members[name])
     }
+
+
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, (dict, list))
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= ID_LIMIT

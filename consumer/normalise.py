@@ -25,8 +25,6 @@ _MS_FROM: Final = 100_000_000_000
 _EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: no device reported to this platform before."""
 _DAY_MS: Final = 86_400_000
-_ID_LIMIT: Final = 256
-"""Ids are Kafka keys; the longest seen has 22 characters."""
 _TEXT_LIMIT: Final = 1024
 _SMALL: Final = {str(number): number for number in range(101)}
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
@@ -94,16 +92,16 @@ def _observation(
     """Add to the facts what all observations of a message share."""
     data = message.bizData if with_data else UNSET
     if data:
-        product_id = _id(data.productId) or _id(message.productKey) or _id(data.productKey)
+        product_id = data.productId or message.productKey or data.productKey or message.productId
         time = data.time
     else:
-        product_id = _id(message.productKey)
+        product_id = message.productKey or message.productId
         time = UNSET
     return Observation(
         device_id=device_id,
         cloud=push.cloud,
         account=push.account,
-        product_id=product_id or _id(message.productId),
+        product_id=product_id or None,
         kind=kind,
         vendor_time_at_ms=event_time_ms(time, message.ts, push),
         observed_at_ms=push.observed_at_ms,
@@ -176,9 +174,9 @@ def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
 
 def _device_id(message: messages.Message) -> str:
     data = message.bizData
-    inner = _id(data.devId) if data else None
-    outer = _id(message.devId)
-    if inner != outer and inner and outer:
+    inner = data.devId if data else UNSET
+    outer = message.devId
+    if inner and outer and inner != outer:
         raise IdConflict(inner, outer)
     device_id = inner or outer
     if not device_id:
@@ -202,10 +200,6 @@ def _evidence(message: messages.Message, push: Push) -> ObservedEvidence:
                 raw_sha256=hashlib.sha256(encoded).hexdigest(),
             )
     return ObservedEvidence(origin="push", name=name, position=push.position, raw=message)
-
-
-def _id(value: Field) -> str | None:
-    return value if type(value) is str and 0 < len(value) <= _ID_LIMIT else None
 
 
 def _text(value: Field) -> str | None:

@@ -41,11 +41,12 @@ def verify(
     `keys` are tried in order, the current one first. The received signature counts in either case of its letters.
     Raises Rejected (missing_signature).
     """
-    if not envelope.sign or envelope.sign.isspace():
+    sign = envelope.sign
+    if not sign or sign.isspace():
         raise Rejected("missing_signature", "the envelope has no sign")
-    if not envelope.sign.isascii():
+    if not sign.isascii():
         return None
-    received = envelope.sign.lower()
+    received = sign.lower()
     text, core = _signed_texts(envelope, others)
     for key in keys:
         if hmac.compare_digest(received, digest(text, key.access_key)):

@@ -67,7 +67,11 @@ class Translator:
             # 4. Verify.
             keys = self._verified(envelope, others)
             # 5. Decrypt.
-            plaintext = self._decrypted(keys, envelope, message.properties().get("em"))
+            encryption = message.properties().get("em")
+            if len(keys) == 1:
+                plaintext = keys[0].decrypt(envelope.data, encryption)
+            else:
+                plaintext = _decrypt_with_any(keys, envelope.data, encryption)
             # 6. Decode and normalise.
             body = decode_body(plaintext, envelope.protocol)
             if isinstance(body, Unlisted):
@@ -86,11 +90,14 @@ class Translator:
                 keep_raw=self._keep_raw,
             )
             try:
-                return (self._observed(observe(body, push), body, plaintext),)
+                observation = observe(body, push)
             except IdConflict as conflict:
                 letter = self.dead_letter(conflict, message, partition, payload, received_at_ms)
                 hints = [hint(body, push, device_id) for device_id in conflict.device_ids]
                 return (letter, *(self._record(observation) for observation in hints))
+            if observation.kind == "hint":
+                self._count_unknown(observation, body, plaintext)
+            return (self._record(observation),)
         except Rejected as rejected:
             return (self.dead_letter(rejected, message, partition, payload, received_at_ms),)
         except Exception as error:  # noqa: BLE001 (bad input must cost one dead letter, never the stream)
@@ -139,30 +146,29 @@ class Translator:
         self._counters.signatures["unverified"] += 1
         return self._keys
 
-    def _decrypted(self, keys: tuple[AccountKey, ...], envelope: Envelope, encryption: str | None) -> bytes:
-        for key in keys[:-1]:
-            try:
-                return key.decrypt(envelope.data, encryption)
-            except Rejected:
-                continue
-        return keys[-1].decrypt(envelope.data, encryption)
-
-    def _observed(self, observation: Observation, body: Message, plaintext: bytes) -> OutgoingRecord:
+    def _count_unknown(self, observation: Observation, body: Message, plaintext: bytes) -> None:
+        """Count what a hint is for want of a meaning that we know."""
         if is_unknown_status(observation):
             self._counters.unknown_statuses += 1
         if isinstance(body, DeviceOtaProgress):
             for name in unrecognised_members(plaintext):
                 self._counters.unrecognised_members.add_foreign(name)
-        return self._record(observation)
 
     def _record(self, observation: Observation) -> OutgoingRecord:
         self._counters.observations[observation.kind] += 1
         return OutgoingRecord(
-            topic="observations",
-            key=observation.device_id.encode(),
-            value=_encode(observation),
-            timestamp_ms=observation.observed_at_ms,
+            "observations", observation.device_id.encode(), _encode(observation), observation.observed_at_ms
         )
+
+
+def _decrypt_with_any(keys: tuple[AccountKey, ...], data: str, encryption: str | None) -> bytes:
+    """Under `warn` nobody knows which key it was: the last one's refusal counts."""
+    for key in keys[:-1]:
+        try:
+            return key.decrypt(data, encryption)
+        except Rejected:
+            continue
+    return keys[-1].decrypt(data, encryption)
 
 
 def refused_as_too_large(
