@@ -42,38 +42,48 @@ class Write:
             self.done.set_exception(error)
 
 
-class Outgoing:
-    """A record on its way. `alone`: its batch was refused as too large, so it goes in one of its own."""
+class Run:
+    """Records of one call that follow each other to one partition; `indexes` are their places in the call.
 
-    __slots__ = ("alone", "index", "record", "size_bytes", "write")
+    `alone`: a batch that held them was refused as too large, so each goes in a batch of its own.
+    """
 
-    def __init__(self, record: OutgoingRecord, write: Write, index: int) -> None:
-        self.record = record
+    __slots__ = ("alone", "indexes", "records", "write")
+
+    def __init__(
+        self, write: Write, records: list[OutgoingRecord], indexes: list[int], *, alone: bool = False
+    ) -> None:
         self.write = write
-        self.index = index
-        self.alone = False
-        self.size_bytes = len(record.value) + len(record.key or b"")
+        self.records = records
+        self.indexes = indexes
+        self.alone = alone
+
+    def split(self, count: int) -> Run:
+        """Cut off and return the first `count` records."""
+        head = Run(self.write, self.records[:count], self.indexes[:count], alone=self.alone)
+        del self.records[:count], self.indexes[:count]
+        return head
 
 
 class Outbox:
     """Every record that was offered and is not settled yet."""
 
     def __init__(self) -> None:
-        self._queues: dict[TopicPartition, deque[Outgoing]] = {}
-        self._under_way: dict[TopicPartition, list[Outgoing]] = {}
+        self._queues: dict[TopicPartition, deque[Run]] = {}
+        self._under_way: dict[TopicPartition, list[Run]] = {}
         # An ordered set: the partitions that have records and no batch under way, the longest ready first.
         self._ready: dict[TopicPartition, None] = {}
         self.records = 0
         self.size_bytes = 0
 
-    def offer(self, destination: TopicPartition, outgoing: Outgoing) -> None:
-        """Put a record behind all earlier ones of its partition."""
+    def offer(self, destination: TopicPartition, run: Run) -> None:
+        """Put a run behind all earlier ones of its partition."""
         queue = self._queues.get(destination)
         if queue is None:
             queue = self._queues[destination] = deque()
-        queue.append(outgoing)
-        self.records += 1
-        self.size_bytes += outgoing.size_bytes
+        queue.append(run)
+        self.records += len(run.records)
+        self.size_bytes += _size_bytes(run.records)
         if destination not in self._under_way:
             self._ready[destination] = None
 
@@ -84,8 +94,14 @@ class Outbox:
     def take(self, destination: TopicPartition, fits: Callable[[OutgoingRecord], bool]) -> None:
         """Take a batch under way: records in order as long as they fit, one that has to go alone by itself."""
         queue = self._queues[destination]
-        taken: list[Outgoing] = []
-        while queue and _may_join(queue[0], taken) and fits(queue[0].record):
+        taken: list[Run] = []
+        while queue and not (taken and (queue[0].alone or taken[-1].alone)):
+            run = queue[0]
+            count = _count_fitting(run.records[:1] if run.alone else run.records, fits)
+            if count < len(run.records):
+                if count:
+                    taken.append(run.split(count))
+                break
             taken.append(queue.popleft())
         if not taken:
             raise AssertionError("the first record of a batch always fits")
@@ -95,14 +111,9 @@ class Outbox:
     def confirmed(self, destination: TopicPartition) -> int:
         """The broker has the batch under way; return how many records it held."""
         taken = self._pop(destination)
-        write, run = taken[0].write, 0
-        for outgoing in taken:
-            if outgoing.write is not write:
-                write.settle(run)
-                write, run = outgoing.write, 0
-            run += 1
-        write.settle(run)
-        return len(taken)
+        for run in taken:
+            run.write.settle(len(run.records))
+        return sum(len(run.records) for run in taken)
 
     def too_large(self, destination: TopicPartition) -> int:
         """The broker never takes the batch under way. Return how many records are refused for good: one or none.
@@ -110,12 +121,12 @@ class Outbox:
         A batch of several is not settled by this: once taken back, each of its records goes alone.
         """
         taken = self._under_way[destination]
-        if len(taken) > 1:
-            for outgoing in taken:
-                outgoing.alone = True
+        if sum(len(run.records) for run in taken) > 1:
+            for run in taken:
+                run.alone = True
             return 0
         self._pop(destination)
-        taken[0].write.refuse(taken[0].index)
+        taken[0].write.refuse(taken[0].indexes[0])
         return 1
 
     def take_back(self) -> None:
@@ -128,17 +139,26 @@ class Outbox:
     def unsettled_writes(self) -> Iterable[Write]:
         """Return the calls that still wait."""
         self.take_back()
-        return {outgoing.write for queue in self._queues.values() for outgoing in queue}
+        return {run.write for queue in self._queues.values() for run in queue}
 
-    def _pop(self, destination: TopicPartition) -> list[Outgoing]:
+    def _pop(self, destination: TopicPartition) -> list[Run]:
         taken = self._under_way.pop(destination)
-        self.records -= len(taken)
-        self.size_bytes -= sum(outgoing.size_bytes for outgoing in taken)
+        for run in taken:
+            self.records -= len(run.records)
+            self.size_bytes -= _size_bytes(run.records)
         if self._queues[destination]:
             self._ready[destination] = None
         return taken
 
 
-def _may_join(outgoing: Outgoing, taken: Sequence[Outgoing]) -> bool:
-    """Whether a record may join the batch as far as going alone is concerned."""
-    return not taken or not (outgoing.alone or taken[-1].alone)
+def _count_fitting(records: Sequence[OutgoingRecord], fits: Callable[[OutgoingRecord], bool]) -> int:
+    count = 0
+    for record in records:
+        if not fits(record):
+            break
+        count += 1
+    return count
+
+
+def _size_bytes(records: Sequence[OutgoingRecord]) -> int:
+    return sum([len(record.value) + len(record.key or b"") for record in records])

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from aiokafka.structs import RecordMetadata, TopicPartition
 from msgspec import Struct
 
-from bridge.kafka.outbox import Outbox, Outgoing, Write
+from bridge.kafka.outbox import Outbox, Run, Write
 from bridge.kafka.producer import Producer, dismiss_producer, start_producer
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
@@ -145,8 +145,8 @@ class KafkaWriter:
         """Return when the broker confirmed every record; see `consumer.sink.Sink`. Raises WriterStopped."""
         if not records:
             return ()
-        destinations = [self._destination(record) for record in records]
         write = Write(len(records))
+        runs = self._runs(records, write)
         # The lock keeps the calls in their order while one of them waits for room.
         async with self._turn:
             while self._outbox.size_bytes >= self._queue_bytes and not self._stopped:
@@ -154,11 +154,22 @@ class KafkaWriter:
                 await self._room.wait()
             if self._stopped:
                 raise WriterStopped("the writer is stopped")
-            for index, (destination, record) in enumerate(zip(destinations, records, strict=True)):
-                self._outbox.offer(destination, Outgoing(record, write, index))
+            for destination, run in runs.items():
+                self._outbox.offer(destination, run)
         self._empty.clear()
         self._work.set()
         return await write.done
+
+    def _runs(self, records: Sequence[OutgoingRecord], write: Write) -> dict[TopicPartition, Run]:
+        runs: dict[TopicPartition, Run] = {}
+        for index, record in enumerate(records):
+            destination = self._destination(record)
+            run = runs.get(destination)
+            if run is None:
+                run = runs[destination] = Run(write, [], [])
+            run.records.append(record)
+            run.indexes.append(index)
+        return runs
 
     def _destination(self, record: OutgoingRecord) -> TopicPartition:
         partition = record.partition
@@ -204,12 +215,12 @@ class KafkaWriter:
 
     async def _send(self, producer: Producer, destination: TopicPartition) -> None:
         batch = producer.create_batch()
-        self._outbox.take(
-            destination,
-            lambda record: (
-                batch.append(timestamp=record.timestamp_ms, key=record.key, value=record.value) is not None
-            ),
-        )
+        append = batch.append
+
+        def fits(record: OutgoingRecord) -> bool:
+            return append(timestamp=record.timestamp_ms, key=record.key, value=record.value) is not None
+
+        self._outbox.take(destination, fits)
         batch.close()
         answer = await producer.send_batch(batch, destination.topic, partition=destination.partition)
         self._batches += 1
