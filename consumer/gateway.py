@@ -16,6 +16,7 @@ from typing import Final
 import _pulsar
 import structlog
 
+from consumer.entries import Entries, receive_rest
 from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
@@ -28,6 +29,8 @@ IDLE_WAIT_MS: Final = 50
 """How long an idle thread sleeps in the client; acknowledgements wait no longer than this."""
 CAUGHT_UP_AFTER_S: Final = 2.0
 """Nothing for this long while connected: nothing is waiting. A broker that dispatches a backlog pauses for less."""
+ENTRY_REST_S: Final = 0.5
+"""At a stop: the rest of an entry lies in the client's queue, unless the connection was lost just then."""
 _CONNECTION_CHECK_S: Final = 0.5
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 5.0
@@ -57,6 +60,7 @@ class GatewayThread:
         self._partitions_known = partitions_known
         self._loop = asyncio.get_running_loop()
         self._client = open_client(account)
+        self._entries = Entries()
         self._thread = threading.Thread(target=self._run, name=f"gateway-{account.name}", daemon=True)
         # Under the condition's lock: what both sides write.
         self._changed = threading.Condition()
@@ -110,7 +114,10 @@ class GatewayThread:
             self._changed.notify()
 
     async def stop_receiving(self) -> None:
-        """Return once nothing more will be delivered; acknowledgements are still sent."""
+        """Return once nothing more will be delivered; acknowledgements are still sent.
+
+        What was begun of an entry is received to its end first.
+        """
         with self._changed:
             self._receiving = False
             self._changed.notify()
@@ -182,6 +189,8 @@ class GatewayThread:
         """Receive and acknowledge until the subscription has to be renewed or closed."""
         try:
             self._receive(consumer)
+            if not self._receiving and not self._closing:
+                self._finish_entries(consumer)
             while not self._receiving and not self._closing:
                 self._call(self._drained.set)
                 self._send_acknowledgements(consumer)
@@ -200,6 +209,7 @@ class GatewayThread:
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = last_message = last_told = time.monotonic()
         next_check = 0.0
+        self._entries.clear()
         with self._changed:
             self._renew = False
         while self._receiving and not self._renew:
@@ -217,12 +227,7 @@ class GatewayThread:
             now = time.monotonic()
             if batch:
                 last_message = now
-                slices = self._slicer.cut(batch, time.time_ns() // 1_000_000)
-                with self._changed:
-                    for piece in slices:
-                        self._unconfirmed_messages += piece.message_count
-                        self._unconfirmed_bytes += piece.size_bytes
-                self._call(self._deliver, slices)
+                self._hand_over(batch)
                 continue
             silent_s = now - last_message
             if silent_s > self._account.gateway.silence_timeout_s:
@@ -231,6 +236,26 @@ class GatewayThread:
             if silent_s > CAUGHT_UP_AFTER_S and now - last_told > CAUGHT_UP_AFTER_S and self._connected:
                 last_told = now
                 self._call(self._caught_up, time.time_ns() // 1_000_000)
+
+    def _finish_entries(self, consumer: _pulsar.Consumer) -> None:
+        """Receive what is missing of the entries that were begun, so that all of them can be acknowledged."""
+        begun = self._entries.begun()
+        rest = receive_rest(consumer, begun, by=time.monotonic() + ENTRY_REST_S)
+        if rest:
+            self._hand_over(rest)
+        if begun:
+            log.info(
+                "gateway_entries_unfinished", account=self._account.name, source_partitions=sorted(begun)
+            )
+
+    def _hand_over(self, batch: Sequence[_pulsar.Message]) -> None:
+        slices = self._slicer.cut(batch, time.time_ns() // 1_000_000)
+        self._entries.received(slices)
+        with self._changed:
+            for piece in slices:
+                self._unconfirmed_messages += piece.message_count
+                self._unconfirmed_bytes += piece.size_bytes
+        self._call(self._deliver, slices)
 
     def _next_batch(self, consumer: _pulsar.Consumer, *, idle: bool) -> list[_pulsar.Message]:
         """Return what is there. An idle thread first waits for one message: it wakes rarely, yet loses no time."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from consumer.errors import Rejected
 from consumer.settings import GatewayAccount
 from schemas import Position
 
@@ -26,6 +27,10 @@ class MessageId(Protocol):
 
     def batch_index(self) -> int:
         """Place in an entry that holds several messages, else -1."""
+        ...
+
+    def serialize(self) -> bytes:
+        """Return the id as the protocol's MessageIdData."""
         ...
 
 
@@ -84,6 +89,24 @@ def position_of(message: SourceMessage, partition: str) -> Position:
         batch_index=message_id.batch_index(),
         publish_time_at_ms=message.publish_timestamp(),
     )
+
+
+def encryption_of(message: SourceMessage) -> str | None:
+    """Return the property `em`, None where absent. Raises Rejected: unknown_encryption (properties are not text)."""
+    try:
+        return message.properties().get("em")
+    except UnicodeDecodeError:
+        raise Rejected(
+            "unknown_encryption", "the properties, which name the encryption, are not text"
+        ) from None
+
+
+def properties_of(message: SourceMessage) -> dict[str, str]:
+    """Return the properties, none where one of them is not text: the client raises at the first such byte."""
+    try:
+        return message.properties()
+    except UnicodeDecodeError:
+        return {}
 
 
 def position_text(account: str, position: Position) -> str:

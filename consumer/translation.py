@@ -22,7 +22,7 @@ from consumer.notices import Notice, take_notice
 from consumer.settings import GatewayAccount
 from consumer.signature import verify
 from consumer.sink import OutgoingRecord
-from consumer.source import SourceMessage, position_of
+from consumer.source import SourceMessage, encryption_of, position_of, properties_of
 from consumer.statistics import Counters
 from schemas import Observation
 
@@ -67,7 +67,7 @@ class Translator:
             # 4. Verify.
             keys = self._verified(envelope, others)
             # 5. Decrypt.
-            encryption = message.properties().get("em")
+            encryption = encryption_of(message)
             if len(keys) == 1:
                 plaintext = keys[0].decrypt(envelope.data, encryption)
             else:
@@ -125,7 +125,7 @@ class Translator:
             position=position_of(message, partition),
             received_at_ms=received_at_ms,
             payload=payload,
-            properties=message.properties(),
+            properties=properties_of(message),
         )
 
     def _verified(self, envelope: Envelope, others: dict[str, str] | None) -> tuple[AccountKey, ...]:
@@ -182,6 +182,6 @@ def refused_as_too_large(
         position=position_of(message, partition),
         received_at_ms=received_at_ms,
         payload=message.data(),
-        properties=message.properties(),
+        properties=properties_of(message),
         payload_limit_bytes=payload_limit_bytes,
     )

@@ -92,8 +92,9 @@ def account(
 
 
 class ReceivedId:
-    def __init__(self, ledger: int, entry: int, batch_index: int) -> None:
+    def __init__(self, ledger: int, entry: int, batch_index: int, batch_size: int = 1) -> None:
         self._place = ledger, entry, batch_index
+        self._batch_size = batch_size
 
     def ledger_id(self) -> int:
         return self._place[0]
@@ -103,6 +104,12 @@ class ReceivedId:
 
     def batch_index(self) -> int:
         return self._place[2]
+
+    def serialize(self) -> bytes:
+        """MessageIdData as far as small numbers need it: ledger, entry, and in a batch index and size."""
+        ledger, entry, index = self._place
+        place = bytes((0x08, ledger, 0x10, entry))
+        return place if index < 0 else place + bytes((0x20, index, 0x30, self._batch_size))
 
 
 class Received:
@@ -116,10 +123,13 @@ class Received:
         at: tuple[int, int, int] = (7, 1, -1),
         topic: str = "persistent://accessIdtesttesttest/out/event-partition-3",
         published_at_ms: int = PUBLISHED_AT_MS,
+        batch_size: int = 1,
+        readable_properties: bool = True,
     ) -> None:
         self._payload = payload
         self._properties = {"tid": "trace-1"} | ({} if em is None else {"em": em})
-        self._id = ReceivedId(*at)
+        self._readable_properties = readable_properties
+        self._id = ReceivedId(*at, batch_size)
         self._topic = topic
         self._published_at_ms = published_at_ms
 
@@ -127,7 +137,8 @@ class Received:
         return self._payload
 
     def properties(self) -> dict[str, str]:
-        return self._properties
+        """Raise as Pulsar's client does where a property is not UTF-8."""
+        return self._properties if self._readable_properties else {"tid": b"\xff".decode()}
 
     def message_id(self) -> ReceivedId:
         return self._id

@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import msgspec
 
 from consumer.settings import GatewayAccount
 from deploy.sandbox.brokers.process import Child
 
 
 class RunningBridge:
-    """One process. Its configuration is written to `folder`; `kafka` are further keys of the `[kafka]` table."""
+    """One process at a time. Its configuration is written to `folder`; `kafka` are further keys of that table."""
 
     def __init__(
         self,
@@ -45,9 +46,9 @@ class RunningBridge:
                 "access_key_file": "access-key.txt",
             },
             f"accounts.{account.name}.gateway": {
-                "url": account.gateway.url,
-                "subscription": account.gateway.subscription,
-                "ca_file": account.gateway.ca_file,
+                name: value
+                for name, value in msgspec.structs.asdict(account.gateway).items()
+                if value is not None
             },
         }
         lines = [
@@ -57,12 +58,17 @@ class RunningBridge:
         self.config_file.write_text("\n".join(lines), encoding="utf-8")
 
     async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start a process; what the log says is from now on what this one says."""
+        self._log_begins = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.child = Child(
             "the bridge",
             [self.executable, "run", "-c", os.fspath(self.config_file), *self._arguments],
             log_file=self.log_file,
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -71,9 +77,10 @@ class RunningBridge:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines of one event."""
-        lines = [
-            line for line in self.log_file.read_text(encoding="utf-8").splitlines() if line.startswith("{")
-        ]
+        with self.log_file.open("rb") as file:
+            file.seek(self._log_begins)
+            text = file.read().decode(errors="replace")
+        lines = [line for line in text.splitlines(keepends=True) if line[0] == "{" and line.endswith("}\n")]
         return [line for line in map(json.loads, lines) if line["event"] == event]
 
     async def logged(self, event: str) -> dict[str, Any]:

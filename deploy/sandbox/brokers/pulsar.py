@@ -42,7 +42,10 @@ class PulsarBroker(Broker):
     def __init__(self, directory: Path, certificates: Certificates) -> None:
         super().__init__(directory)
         self._certificates = certificates
-        self._port, self._tls_port, self._web_port, self._bookie_port = free_ports(4)
+        self._port, self._tls_port, self._web_port, self._bookie_port, *proxy_ports = free_ports(6)
+        self.proxy_port, self.behind_proxy_port = proxy_ports
+        """Look-ups asked at the second (TLS) answer that the broker is at the first, where nobody listens: a proxy
+        from there to here, which a test may start, sees every connection of its client."""
         self.url = f"pulsar://127.0.0.1:{self._port}"
         self.tls_url = f"pulsar+ssl://localhost:{self._tls_port}"
         self.admin_url = f"http://127.0.0.1:{self._web_port}"
@@ -121,6 +124,10 @@ class PulsarBroker(Broker):
             "metadataStoreUrl": "",
             "bindAddress": "127.0.0.1",
             "advertisedAddress": "127.0.0.1",
+            "advertisedListeners": f"direct:pulsar://127.0.0.1:{self._port},"
+            f"direct:pulsar+ssl://127.0.0.1:{self._tls_port},proxied:pulsar+ssl://127.0.0.1:{self.proxy_port}",
+            "internalListenerName": "direct",
+            "bindAddresses": f"proxied:pulsar+ssl://127.0.0.1:{self.behind_proxy_port}",
             "brokerServicePort": str(self._port),
             "brokerServicePortTls": str(self._tls_port),
             "webServicePort": str(self._web_port),

@@ -202,3 +202,9 @@ def test_any_signed_body_is_a_record_or_a_count(bench: Bench, body: bytes, em: s
     records = bench.records(sealed(body, em=em), em=em)
     assert len(records) + sum(bench.counters.unlisted.values()) - before == 1
     assert bench.counters.dead_letters.get("internal_error") is None
+
+
+def test_properties_that_are_not_text_cost_one_dead_letter(bench: Bench) -> None:
+    letter = bench.letter(sealed(upgrade_status("d")), readable_properties=False)
+    assert (letter.reason, letter.properties) == ("unknown_encryption", {})
+    assert bench.letter(b"no envelope", readable_properties=False).reason == "malformed_envelope"
