@@ -52,21 +52,23 @@ def _deleted_after(days: int) -> TopicSpec:
     return TopicSpec(cleanup_policy="delete", settings={"retention.ms": str(days * _DAY_MS)})
 
 
+_COMPACTED: Final = TopicSpec(
+    cleanup_policy="compact",
+    # Small segments, compacted early: what has to be read at a start stays close to what is live.
+    settings={
+        "segment.bytes": str(64 * 1024 * 1024),
+        "min.cleanable.dirty.ratio": "0.1",
+        "max.compaction.lag.ms": str(3600 * 1000),
+    },
+)
+
 TOPICS: Final[Mapping[TopicName, TopicSpec]] = {
     "upgrade-events": _deleted_after(14),
-    # Small segments, compacted early: what a restore has to read stays close to what is live.
-    "upgrade-state": TopicSpec(
-        cleanup_policy="compact",
-        settings={
-            "segment.bytes": str(64 * 1024 * 1024),
-            "min.cleanable.dirty.ratio": "0.1",
-            "max.compaction.lag.ms": str(3600 * 1000),
-        },
-    ),
+    "upgrade-state": _COMPACTED,
     "dead-letters": _deleted_after(30),
     "observations": _deleted_after(7),
     "lookups": _deleted_after(1),
-    "ingest-progress": TopicSpec(cleanup_policy="compact"),
+    "ingest-progress": _COMPACTED,
 }
 """Every topic of the bridge, in the order a reader meets them; all have the configured number of partitions."""
 
