@@ -56,9 +56,10 @@ async def open_stages(configuration: Configuration, names: Sequence[StageName]) 
 
 
 def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
+    from bridge.kafka.progress_reader import KafkaProgress
     from consumer.ingest import Ingest
 
-    return lambda: Ingest(configuration.gateways, sink)
+    return lambda: Ingest(configuration.gateways, sink, past=KafkaProgress(configuration.kafka))
 
 
 def _fold(configuration: Configuration) -> Callable[[], Stage]:

@@ -17,9 +17,10 @@ import structlog
 
 from consumer.errors import AccountStopped
 from consumer.gateway import GatewayThread
-from consumer.progress import ProgressBook, progress_period_s
+from consumer.progress import ProgressBook
+from consumer.progress_writer import ProgressWriter
 from consumer.settings import GatewayAccount
-from consumer.sink import OutgoingRecord, Sink
+from consumer.sink import OutgoingRecord, ProgressReader, Sink
 from consumer.slices import Slice, Slicer
 from consumer.statistics import AccountStatistics, Counters
 from consumer.translation import Translator, refused_as_too_large
@@ -54,6 +55,7 @@ class AccountIngest:
         account: GatewayAccount,
         sink: Sink,
         *,
+        past: ProgressReader | None,
         keep_raw: bool,
         close_deadline_s: float,
     ) -> None:
@@ -63,7 +65,8 @@ class AccountIngest:
         self._counters = Counters()
         self._slicer = Slicer(Translator(account, self._counters, keep_raw=keep_raw), self._counters)
         self._watch = ConnectionWatch(account)
-        self._progress = ProgressBook(account.name)
+        self._progress = ProgressBook(account.name, account.gateway)
+        self._progress_writer = ProgressWriter(account, self._progress, sink, past)
         self._partitions: dict[str, _SourcePartition] = {}
         self._gateway: GatewayThread | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -84,7 +87,7 @@ class AccountIngest:
             self._counters,
             deliver=self._deliver,
             caught_up=self._caught_up,
-            partitions_known=self._progress.know,
+            partitions_known=self._partitions_known,
         )
         gateway.start()
         deadline_at: float | None = None
@@ -92,7 +95,11 @@ class AccountIngest:
             async with asyncio.TaskGroup() as self._group:
                 chores = [
                     self._group.create_task(chore)
-                    for chore in (self._watch.run(gateway), self._write_progress(), self._await_end(gateway))
+                    for chore in (
+                        self._watch.run(gateway),
+                        self._progress_writer.run(),
+                        self._await_end(gateway),
+                    )
                 ]
                 await stop.wait()
                 deadline_at = self._deadline_at()
@@ -119,6 +126,7 @@ class AccountIngest:
         waiting = [
             entry.pending[0].first_published_at_ms for entry in self._partitions.values() if entry.pending
         ]
+        alive_at_ms, now_s = self._progress.oldest_alive_at_ms, time.time()
         return AccountStatistics(
             state=self._watch.state,
             message=self._watch.message,
@@ -140,13 +148,16 @@ class AccountIngest:
             unconfirmed_messages=messages,
             unconfirmed_bytes=size_bytes,
             paused=gateway is not None and gateway.is_paused(),
-            oldest_unacknowledged_age_s=max(0.0, time.time() - min(waiting) / 1000) if waiting else None,
+            oldest_unacknowledged_age_s=max(0.0, now_s - min(waiting) / 1000) if waiting else None,
+            alive_age_s=None if alive_at_ms is None else max(0.0, now_s - alive_at_ms / 1000),
+            gaps=self._progress_writer.gaps,
             last_received_at_ms=counters.last_received_at_ms,
             source_partitions=len(self._partitions),
         )
 
     def _deliver(self, slices: Sequence[Slice]) -> None:
         for piece in slices:
+            self._progress.received(piece)
             partition = self._partitions.get(piece.partition)
             if partition is None:
                 partition = self._partitions[piece.partition] = _SourcePartition()
@@ -220,13 +231,8 @@ class AccountIngest:
     def _caught_up(self, at_ms: int) -> None:
         self._progress.caught_up(at_ms, [name for name, entry in self._partitions.items() if entry.pending])
 
-    async def _write_progress(self) -> None:
-        period_s = progress_period_s(self._account.gateway.retention_margin_s)
-        while True:
-            await asyncio.sleep(period_s)
-            records = self._progress.records(_now_ms())
-            if records:
-                await self._sink.write(records)
+    def _partitions_known(self, names: Sequence[str]) -> None:
+        self._progress.know(names, _now_ms())
 
     async def _await_end(self, gateway: GatewayThread) -> None:
         """Raise what the gateway's thread died of: a defect, which ends the stage."""
@@ -238,9 +244,7 @@ class AccountIngest:
             async with asyncio.timeout_at(deadline_at):
                 await gateway.stop_receiving()
                 await self._idle.wait()
-                records = self._progress.records(_now_ms())
-                if records:
-                    await self._sink.write(records)
+                await self._progress_writer.write()
         except TimeoutError:
             messages, _ = gateway.unconfirmed
             log.warning(

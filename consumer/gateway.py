@@ -17,18 +17,25 @@ import _pulsar
 import structlog
 
 from consumer.entries import Entries, receive_rest
-from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
+from consumer.progress import CAUGHT_UP_AFTER_S
+from consumer.pulsar_client import (
+    BATCH_MESSAGES,
+    CLIENT_CLOSE_S,
+    OPERATION_TIMEOUT_S,
+    close,
+    open_client,
+    subscribe,
+)
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
 from consumer.source import MessageId, source_partition, topic_names
 from consumer.statistics import Counters
+from consumer.unconfirmed import Unconfirmed
 
 log = structlog.get_logger(__name__)
 
 IDLE_WAIT_MS: Final = 50
 """How long an idle thread sleeps in the client; acknowledgements wait no longer than this."""
-CAUGHT_UP_AFTER_S: Final = 2.0
-"""Nothing for this long while connected: nothing is waiting. A broker that dispatches a backlog pauses for less."""
 ENTRY_REST_S: Final = 0.5
 """At a stop: the rest of an entry lies in the client's queue, unless the connection was lost just then."""
 _CONNECTION_CHECK_S: Final = 0.5
@@ -65,12 +72,12 @@ class GatewayThread:
         # Under the condition's lock: what both sides write.
         self._changed = threading.Condition()
         self._to_acknowledge: dict[str, tuple[MessageId, int]] = {}
-        self._unconfirmed_messages = 0
-        self._unconfirmed_bytes = 0
+        self._unconfirmed = Unconfirmed(account.gateway)
         self._receiving = True
         self._closing = False
         self._close_by = math.inf
         self._renew = False
+        self._stepped_aside = False
         # Written by the thread, read by the event loop.
         self._connected = False
         self._drained = asyncio.Event()
@@ -81,18 +88,18 @@ class GatewayThread:
         """Whether it is subscribed, and every source partition connected."""
         return self._connected
 
+    def has_stepped_aside(self) -> bool:
+        """Whether it left its source partitions to other copies, because nothing received is confirmed any more."""
+        return self._stepped_aside
+
     @property
     def unconfirmed(self) -> tuple[int, int]:
         """Messages and bytes that were delivered and not released yet."""
-        return self._unconfirmed_messages, self._unconfirmed_bytes
+        return self._unconfirmed.messages, self._unconfirmed.size_bytes
 
     def is_paused(self) -> bool:
         """Whether as much is unconfirmed as the settings allow."""
-        gateway = self._account.gateway
-        return (
-            self._unconfirmed_messages >= gateway.max_unconfirmed_messages
-            or self._unconfirmed_bytes >= gateway.max_unconfirmed_bytes
-        )
+        return self._unconfirmed.is_full
 
     def start(self) -> None:
         """Begin to subscribe."""
@@ -103,8 +110,7 @@ class GatewayThread:
         with self._changed:
             _, count = self._to_acknowledge.get(done.partition, (None, 0))
             self._to_acknowledge[done.partition] = (done.last_id, count + done.message_count)
-            self._unconfirmed_messages -= done.message_count
-            self._unconfirmed_bytes -= done.size_bytes
+            self._unconfirmed.release(done, time.monotonic())
             self._changed.notify()
 
     def resubscribe(self) -> None:
@@ -145,6 +151,10 @@ class GatewayThread:
         try:
             retry_s = _FIRST_RETRY_S
             while self._receiving:
+                if self._stepped_aside and self._unconfirmed.messages:
+                    self._sleep(_CONNECTION_CHECK_S)
+                    continue
+                self._stepped_aside = False
                 consumer = self._subscribe()
                 if consumer is None:
                     self._sleep(retry_s)
@@ -207,7 +217,7 @@ class GatewayThread:
             self._told_unless_closed(consumer, "subscription", by=by)
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
-        now = last_message = last_told = time.monotonic()
+        now = last_message = last_told = flowing_since = time.monotonic()
         next_check = 0.0
         self._entries.clear()
         with self._changed:
@@ -217,23 +227,28 @@ class GatewayThread:
             if now >= next_check:
                 next_check = now + _CONNECTION_CHECK_S
                 self._connected = consumer.is_connected()
+                if not self._connected:
+                    flowing_since = now
+                if self._is_stuck(now):
+                    self._stepped_aside = True
+                    return
             if self.is_paused():
                 with self._changed:
                     if self.is_paused() and not self._to_acknowledge:
                         self._changed.wait(IDLE_WAIT_MS / 1000)
-                now = last_message = time.monotonic()
+                now = last_message = flowing_since = time.monotonic()
                 continue
             batch = self._next_batch(consumer, idle=now - last_message > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             if batch:
                 last_message = now
                 self._hand_over(batch)
-                continue
-            silent_s = now - last_message
-            if silent_s > self._account.gateway.silence_timeout_s:
-                log.warning("gateway_silent", account=self._account.name, silent_s=round(silent_s))
+            elif now - last_message > self._account.gateway.silence_timeout_s:
+                log.warning("gateway_silent", account=self._account.name, silent_s=round(now - last_message))
                 return
-            if silent_s > CAUGHT_UP_AFTER_S and now - last_told > CAUGHT_UP_AFTER_S and self._connected:
+            # A batch that is not full took all that the client had: what it lacks now was not waiting.
+            is_drained = len(batch) < BATCH_MESSAGES
+            if is_drained and now - max(last_told, flowing_since) > CAUGHT_UP_AFTER_S and self._connected:
                 last_told = now
                 self._call(self._caught_up, time.time_ns() // 1_000_000)
 
@@ -249,13 +264,24 @@ class GatewayThread:
             )
 
     def _hand_over(self, batch: Sequence[_pulsar.Message]) -> None:
+        now = time.monotonic()
         slices = self._slicer.cut(batch, time.time_ns() // 1_000_000)
         self._entries.received(slices)
         with self._changed:
             for piece in slices:
-                self._unconfirmed_messages += piece.message_count
-                self._unconfirmed_bytes += piece.size_bytes
+                self._unconfirmed.add(piece, now)
         self._call(self._deliver, slices)
+
+    def _is_stuck(self, now: float) -> bool:
+        with self._changed:
+            if not self._unconfirmed.is_stuck(now):
+                return False
+        log.warning(
+            "gateway_stepped_aside",
+            account=self._account.name,
+            reason="Kafka does not confirm here: other copies may take over; back as soon as it does",
+        )
+        return True
 
     def _next_batch(self, consumer: _pulsar.Consumer, *, idle: bool) -> list[_pulsar.Message]:
         """Return what is there. An idle thread first waits for one message: it wakes rarely, yet loses no time."""

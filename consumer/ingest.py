@@ -9,7 +9,8 @@ The path of a batch, and where each step is written:
 5. Decrypt in the mode that the property `em` names, and in no other (`decryption`).
 6. Decode by bizCode and normalise into one observation (`messages`, `push_status`, `normalise`).
 7. Produce observations and dead letters; await the confirmation of each (`account`).
-8. Acknowledge, cumulatively per source partition, what is finished; record the progress (`account`, `progress`).
+8. Acknowledge, cumulatively per source partition, what is finished; record the progress (`account`, `progress`),
+   and before it the gaps, where messages were dropped unread (`gaps`, `progress_writer`).
 
 A message that can never succeed becomes a dead letter and is done. A transient failure stops the pump and is retried
 for ever; nothing is skipped and nothing is acknowledged early. Each account has its own thread and its own tasks:
@@ -28,7 +29,7 @@ from consumer import auth, trust
 from consumer.account import AccountIngest
 from consumer.errors import AccountStopped, Misconfigured, NoAccountLeft
 from consumer.settings import GatewayAccount
-from consumer.sink import Sink
+from consumer.sink import ProgressReader, Sink
 from consumer.statistics import IngestStatistics
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,7 @@ class Ingest:
         accounts: Sequence[GatewayAccount],
         sink: Sink,
         *,
+        past: ProgressReader | None = None,
         evidence_raw: Literal["redacted", "none"] = "redacted",
         close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
@@ -54,7 +56,11 @@ class Ingest:
         for account in accounts:
             _check(account)
             self._accounts[account.name] = AccountIngest(
-                account, sink, keep_raw=evidence_raw == "redacted", close_deadline_s=close_deadline_s
+                account,
+                sink,
+                past=past,
+                keep_raw=evidence_raw == "redacted",
+                close_deadline_s=close_deadline_s,
             )
         self._stopped: dict[str, str] = {}
 

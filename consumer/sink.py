@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
+
+from schemas import IngestProgress
 
 TopicName = Literal[
     "observations", "dead-letters", "ingest-progress", "lookups", "upgrade-events", "upgrade-state"
@@ -31,4 +33,16 @@ class Sink(Protocol):
         The result names, by index, the records the broker refuses for good as too large (normally none).
         Calls from several tasks may overlap; each call's records keep their order, as do the calls' own.
         """
+        ...
+
+    def partitions(self, topic: TopicName) -> int:
+        """Return how many partitions a topic has, for records that every one of them must get."""
+        ...
+
+
+class ProgressReader(Protocol):
+    """Remembers how far earlier runs and other copies have read."""
+
+    async def read_progress(self, account: str) -> Mapping[str, IngestProgress]:
+        """Return the account's progress by source partition, as it stands now; waits for the broker for ever."""
         ...

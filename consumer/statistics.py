@@ -70,7 +70,11 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     paused: bool
     """The pump waits because as much is unconfirmed as the settings allow."""
     oldest_unacknowledged_age_s: float | None
-    """Against the gateway's retention: what grows older than that is lost."""
+    """Of what was received: against the gateway's retention, what grows older than that is lost."""
+    alive_age_s: float | None
+    """Since when nothing more is known of the source partition that is furthest behind, which covers what waits at
+    the gateway: beyond the retention, less its margin, a gap is told."""
+    gaps: int
     last_received_at_ms: int | None
     source_partitions: int
 

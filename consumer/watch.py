@@ -21,12 +21,20 @@ _DISCONNECTED_S: Final = 1.5
 _ACCEPTED_BEFORE_RENEWAL: Final = 2
 """The client's own back-off grows to a minute; a gateway that accepts us twice in a row is subscribed to anew."""
 
+_STEPPED_ASIDE: Final = (
+    "what was received is not confirmed by Kafka: its partitions are left to other copies until it is"
+)
+
 
 class Connection(Protocol):
     """What is watched."""
 
     def is_connected(self) -> bool:
         """Whether every source partition is connected."""
+        ...
+
+    def has_stepped_aside(self) -> bool:
+        """Whether it is away on purpose, until Kafka confirms again."""
         ...
 
     def resubscribe(self) -> None:
@@ -62,6 +70,9 @@ class ConnectionWatch:
             if connection.is_connected():
                 away_since_s = now_s()
                 self._connected()
+            elif connection.has_stepped_aside():
+                away_since_s = now_s()
+                self.state, self.message = "connecting", _STEPPED_ASIDE
             elif now_s() - away_since_s >= _DISCONNECTED_S and now_s() - asked_at_s >= PROBE_PERIOD_S:
                 asked_at_s = now_s()
                 result = await self._ask(self._account)

@@ -160,6 +160,10 @@ class KafkaWriter:
         self._work.set()
         return await write.done
 
+    def partitions(self, topic: TopicName) -> int:  # noqa: ARG002 - all topics have the configured number
+        """Return how many partitions the topic has."""
+        return self._settings.partitions
+
     def _runs(self, records: Sequence[OutgoingRecord], write: Write) -> dict[TopicPartition, Run]:
         runs: dict[TopicPartition, Run] = {}
         for index, record in enumerate(records):

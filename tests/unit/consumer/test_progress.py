@@ -23,6 +23,13 @@ def _slice(published_at_ms: int, received_at_ms: int = _NOW_MS, entry: int = 1) 
     return piece
 
 
+def _book() -> ProgressBook:
+    """The book of an account that starts for the first time."""
+    book = ProgressBook("tuya-test", account().gateway)
+    book.recall({}, _NOW_MS - 60_000)
+    return book
+
+
 def _written(book: ProgressBook) -> dict[str, IngestProgress]:
     return {
         (record.key or b"").decode(): msgspec.json.decode(record.value, type=IngestProgress)
@@ -31,8 +38,8 @@ def _written(book: ProgressBook) -> dict[str, IngestProgress]:
 
 
 def test_what_was_acknowledged_moves_its_source_partition_only() -> None:
-    book = ProgressBook("tuya-test")
-    book.know(["event/2", "event/3"])
+    book = _book()
+    book.know(["event/2", "event/3"], _NOW_MS)
     book.acknowledged(_slice(_NOW_MS - 5000))
 
     written = _written(book)
@@ -45,8 +52,8 @@ def test_what_was_acknowledged_moves_its_source_partition_only() -> None:
 
 
 def test_a_quiet_night_moves_what_is_caught_up_and_nothing_else() -> None:
-    book = ProgressBook("tuya-test")
-    book.know(["event/1", "event/2"])
+    book = _book()
+    book.know(["event/1", "event/2"], _NOW_MS)
 
     book.caught_up(_NOW_MS, ["event/2"])
 
@@ -57,7 +64,7 @@ def test_a_quiet_night_moves_what_is_caught_up_and_nothing_else() -> None:
 
 
 def test_time_never_runs_backwards_nor_ahead_of_our_clock() -> None:
-    book = ProgressBook("tuya-test")
+    book = _book()
     book.acknowledged(_slice(_NOW_MS + 60_000))
     assert _written(book)["tuya-test/event/3"].alive_at_ms == _NOW_MS
 
@@ -67,7 +74,7 @@ def test_time_never_runs_backwards_nor_ahead_of_our_clock() -> None:
 
 
 def test_only_what_moved_is_written() -> None:
-    book = ProgressBook("tuya-test")
+    book = _book()
     book.acknowledged(_slice(_NOW_MS))
     assert len(_written(book)) == 1
     assert _written(book) == {}

@@ -20,12 +20,16 @@ class Line:
     def __init__(self, outcome: Outcome = "unreachable") -> None:
         self.outcome = outcome
         self.connected = False
+        self.stepped_aside = False
         self.renewals = 0
         self.asked_at_s: list[float] = []
         self.watch = ConnectionWatch(account(), ask=self._ask)
 
     def is_connected(self) -> bool:
         return self.connected
+
+    def has_stepped_aside(self) -> bool:
+        return self.stepped_aside
 
     def resubscribe(self) -> None:
         self.renewals += 1
