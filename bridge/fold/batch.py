@@ -10,10 +10,12 @@ from typing import Final
 import structlog
 from aiokafka import ConsumerRecord
 from msgspec import MsgspecError, Struct
+from msgspec.structs import replace
 
 from bridge.fold.device import Device
 from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
 from bridge.fold.events import TypedEvent
+from bridge.fold.gap import OpenGap
 from bridge.fold.lookups import is_due_in_background, is_watched
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, Refusal, TimerFired, fold
@@ -22,7 +24,7 @@ from bridge.fold.timers import BackgroundPace
 from bridge.fold.waiting import next_timer_at
 from bridge.kafka.topics import partition_of
 from bridge.kafka.transactions import TransactionRecord
-from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
+from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest, Observation
 
 log = structlog.get_logger(__name__)
 
@@ -89,21 +91,28 @@ class Batch:
         """Whether there is nothing to commit."""
         return self.next_offset is None and not self.states
 
-    def fold_observation(self, record: ConsumerRecord, now_ms: int) -> None:
-        """2. Fold one observation; one that cannot be folded changes nothing and becomes a dead letter (R21)."""
-        self.next_offset = record.offset + 1
+    def fold_observation(self, record: ConsumerRecord, now_ms: int) -> OpenGap | None:
+        """2. Fold one observation; one that cannot be folded changes nothing and becomes a dead letter (R21).
+
+        A gap is not folded here: it is returned, to be folded slice by slice.
+        """
         try:
             observation = decode_observation(record.value or b"")
         except MsgspecError as error:
+            self.next_offset = record.offset + 1
             self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "", now_ms)
-            return
+            return None
 
+        if observation.kind == "gap" and not observation.device_id:
+            return OpenGap(offset=record.offset, at_ms=observation.observed_at_ms, observation=observation)
+
+        self.next_offset = record.offset + 1
         self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
-        device_id = observation.device_id
-        if not device_id:
-            self._counts["gap"] += 1
-            return
+        self._fold_observation(record, observation, now_ms)
+        return None
 
+    def _fold_observation(self, record: ConsumerRecord, observation: Observation, now_ms: int) -> None:
+        device_id = observation.device_id
         try:
             device = self._device(device_id)
             if device is not None and record.offset <= device.book.offset:
@@ -122,6 +131,26 @@ class Batch:
         self._counts["observations"] += 1
         if folded.dead_letter is not None:
             self._refuse(record, folded.dead_letter, observation.account, now_ms)
+
+    def fold_gap(self, gap: OpenGap) -> bool:
+        """2. Fold the next slice of an open gap; return whether that was the last."""
+        if gap.lost_input is None:
+            self.observed_at_ms = max(self.observed_at_ms, gap.at_ms)
+        if not gap.rank(self._store, self._policy):
+            return False
+
+        device_ids, is_last = gap.take()
+        for device_id in device_ids:
+            try:
+                self._fold_gap(device_id, gap)
+            except Exception:
+                # R21: the device keeps its other lookups; there is no input of its own to keep.
+                log.exception("gap_failed", device_id=device_id)
+                self._counts["gap_failed"] += 1
+        if is_last:
+            self._counts["gap"] += 1
+            self.next_offset = gap.offset + 1
+        return is_last
 
     def fold_timers(self, due: Sequence[str], paced: Sequence[str], now_ms: int) -> None:
         """2. Fold the timers of devices whose reminders came, and of those whose turn it is at the account's pace."""
@@ -160,6 +189,19 @@ class Batch:
     def lookup_count(self) -> int:
         """How many lookups are asked for."""
         return len(self._lookups)
+
+    def _fold_gap(self, device_id: str, gap: OpenGap) -> None:
+        device = self._device(device_id)
+        if device is None or (gap.lost_input is None and gap.offset <= device.book.offset):
+            return
+
+        folded = fold(device, gap.observation(device.state), self._policy)
+        after = folded.device
+        if after is not None and (after is not device or gap.lost_input == "recreated"):
+            # States of a topic made anew are written in any case: their old offsets say nothing about the new one.
+            book = replace(after.book, offset=gap.offset)
+            folded = replace(folded, device=replace(after, book=book))
+        self._take(device_id, device, folded)
 
     def _fold_timer(self, device_id: str, now_ms: int, *, is_paced: bool) -> None:
         device = self._device(device_id)

@@ -1,4 +1,4 @@
-"""Rules R9, R14, R16 and R18: when a device's cloud is asked about it, and what the end of a lookup means."""
+"""Rules R9, R14, R15, R16 and R18: when a device's cloud is asked about it, and what the end of a lookup means."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 from bridge.fold import removal
 from bridge.fold.clock import asked_at, ms
 from bridge.fold.turn import Turn
-from schemas import Channel, LookupRequest, Observation
+from schemas import Channel, LookupRequest, Observation, UpgradeState
 
 if TYPE_CHECKING:
     from bridge.fold.bookkeeping import Bookkeeping, ChannelBook
     from bridge.fold.policy import Policy
 
 _BACKGROUND: Final = ("gap", "periodic")
+GAP_RANKS: Final = 3
+"""R15: open attempts, what changed lately, the others."""
 _PERIOD_SPREAD: Final = 0.1
 """Periodic lookups of devices that became known together drift apart by up to this share of the period."""
 
@@ -34,6 +36,24 @@ def on_hint(turn: Turn) -> None:
 def on_online(turn: Turn) -> None:
     """R9: online with an open attempt is often the reboot after flashing: ask soon."""
     turn.want_lookup(turn.policy.online_lookup_s + turn.policy.jitter_s * _spread(turn), "online")
+
+
+def on_gap(turn: Turn) -> None:
+    """R15: pushes were lost: ask, at the account's pace. A lookup that somebody waits for comes by itself."""
+    if turn.book.due_at_ms is None or turn.book.due_cause in _BACKGROUND:
+        # A millisecond apart, so that reminders and turns come in the order of the ranks.
+        turn.want_lookup(gap_rank(turn.state, turn.now_ms, turn.policy) / 1000, "gap")
+
+
+def gap_rank(state: UpgradeState, now_ms: int, policy: Policy) -> int:
+    """R15: which devices are asked about first after a gap."""
+    if any(
+        channel.attempt is not None and channel.attempt.finished_at_ms is None for channel in state.channels
+    ):
+        return 0
+
+    recent_ms = now_ms - ms(policy.gap_recent_s)
+    return 1 if any(channel.changed_at_ms > recent_ms for channel in state.channels) else 2
 
 
 def on_answer(turn: Turn, observation: Observation) -> None:

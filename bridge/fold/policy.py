@@ -66,6 +66,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """R18: how long an unconfirmed outcome is looked up."""
     refresh_period_s: float = 86400.0
     """R18: every known device is asked about once in this time, or as the account's rate allows."""
+    gap_recent_s: float = 86400.0
+    """R15: after a gap, devices that changed within this time come second, behind the open attempts."""
     removal_apart_s: float = 86400.0
     """R10: two `not_found` this far apart are a removal."""
     tombstone_after_s: float = 86400.0

@@ -10,7 +10,8 @@ The rules, in the order in which an observation meets them; numbers are those of
   with reason `version_mismatch`; without that proof of the contrary it is adopted, unconfirmed; R7 terminal is sticky;
   R13 versions that change without an attempt.
 * Waiting, `waiting.py`: R8 what time does to an attempt. `lookups.py`: R9 online devices and hints, R14 one lookup at a
-  time, R16 a failed one is no failed upgrade, R18 periodic ones. `removal.py`: R10 devices that go and return.
+  time, R15 every device after a gap, R16 a failed one is no failed upgrade, R18 periodic ones. `removal.py`: R10
+  devices that go and return.
 
 No clock, no I/O, no randomness: the same inputs give the same states and events, byte for byte (R17).
 """
@@ -90,7 +91,25 @@ def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Fol
     return _folded(turn, timer.now_ms)
 
 
+def _fold_gap(device: Device | None, observation: Observation, policy: Policy) -> Folded:
+    """R15, for one of the account's devices. Nothing is known of it by this: only its bookkeeping changes."""
+    if device is None or device.state.account != observation.account:
+        return Folded(device)
+
+    turn = Turn(
+        device, policy, observation.observed_at_ms, observation, Evidence(origin="bridge", name="gap")
+    )
+    lookups.on_gap(turn)
+    if (turn.book.due_at_ms, turn.book.due_cause) == (device.book.due_at_ms, device.book.due_cause):
+        return Folded(device)
+
+    return Folded(replace(device, book=turn.book), counts=("gap_device",))
+
+
 def _fold_observation(device: Device | None, observation: Observation, policy: Policy) -> Folded:
+    if observation.kind == "gap":
+        return _fold_gap(device, observation, policy)
+
     evidence = observation.evidence
     if device is None:
         if not _introduces(observation):

@@ -236,8 +236,8 @@ class Fold(ConsumerRebalanceListener):
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():
                     consumer.pause(place)
-                for device_id in pace.drain():
-                    store.timers.arm(0, device_id)
+                for turn, device_id in enumerate(pace.drain()):
+                    store.timers.arm(turn, device_id)
                 await producer.close()
             if not owned.is_revoked:
                 self._counts["takeovers_again"] += 1

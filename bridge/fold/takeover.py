@@ -10,6 +10,7 @@ The caller then seeks, resumes the partition and runs the worker.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import structlog
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
 from bridge.fold.batch import FoldTopics
+from bridge.fold.gap import LostInput, OpenGap
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
@@ -59,7 +61,7 @@ async def take_over(
         await producer.close()
         raise
 
-    next_offset = _next_offset(place, store, committed, start, end)
+    next_offset, lost_input = _next_offset(place, store, committed, start, end)
     log.info(
         "partition_taken_over",
         partition=place.partition,
@@ -79,12 +81,17 @@ async def take_over(
         next_offset=next_offset,
         backlog_end=end,
         counts=ownership.counts,
+        gap=None
+        if lost_input is None
+        else OpenGap(offset=next_offset - 1, at_ms=time.time_ns() // 1_000_000, lost_input=lost_input),
     )
     return worker, producer
 
 
-def _next_offset(place: TopicPartition, store: Store, committed: int | None, start: int, end: int) -> int:
-    """4. Where to go on, and what it means when that is not where the last owner stopped."""
+def _next_offset(
+    place: TopicPartition, store: Store, committed: int | None, start: int, end: int
+) -> tuple[int, LostInput | None]:
+    """4. Where to go on, and what was lost when that is not where the last owner stopped: a gap for every account."""
     if store.highest_input_offset >= end or (committed is not None and committed > end):
         # Kafka forgets a topic's committed offsets with the topic: one that lies within belongs to the new topic.
         goes_on = committed is not None and start <= committed <= end
@@ -99,18 +106,17 @@ def _next_offset(place: TopicPartition, store: Store, committed: int | None, sta
             remedy="never delete the observations topic while its state topic is kept",
         )
         store.forget_offsets()
-        return next_offset
+        return next_offset, "recreated"
 
-    if committed is None:
-        return start
-
-    if committed < start:
+    # Kafka forgets the offsets of a group that was away for a week; the states tell how far it had come.
+    read_to = committed if committed is not None else store.highest_input_offset + 1 if len(store) else start
+    if read_to < start:
         log.error(
             "observations_expired",
             partition=place.partition,
-            lost=start - committed,
+            lost=start - read_to,
             remedy="keep the fold running, or raise retention.ms of the observations topic",
         )
-        return start
+        return start, "expired"
 
-    return committed
+    return (start if committed is None else committed), None

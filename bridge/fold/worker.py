@@ -2,6 +2,7 @@
 
 1. **Fetch** up to a batch of observations, or what is there; take the due timers.
 2. **Fold** each in order on working copies. An input whose fold raises changes nothing and becomes a dead letter.
+   A gap concerns every device of an account: it is folded in slices, a pass each, before what follows it.
 3. **Begin** a transaction with the partition's own producer.
 4. **Produce** states and events to the partition of the same number, lookups and dead letters by their keys.
 5. **Send offsets** to the transaction.
@@ -24,6 +25,7 @@ import structlog
 from aiokafka import ConsumerRecord, TopicPartition
 
 from bridge.fold.batch import Batch, FoldTopics
+from bridge.fold.gap import OpenGap
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
@@ -64,6 +66,7 @@ class Worker:
         next_offset: int,
         backlog_end: int,
         counts: Counter[str],
+        gap: OpenGap | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._place = place
@@ -77,6 +80,7 @@ class Worker:
         self._counts = counts
         self._now_ms = now_ms
         self._observed_at_ms = 0
+        self._gap = gap
         self._queue: deque[ConsumerRecord] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -120,7 +124,10 @@ class Worker:
             batch = Batch(self._store, self._pace, self._policy, self._counts)
             try:
                 self._fold(batch)
-                if not batch.is_empty:
+                if batch.is_empty:
+                    # Reminders that came too early, devices that were only ranked: let others have their turn.
+                    await asyncio.sleep(0)
+                else:
                     self._committing_since = time.monotonic()
                     # 3. to 6.
                     written = await self._producer.commit(
@@ -137,8 +144,8 @@ class Worker:
                 raise
 
     async def _has_input(self) -> bool:
-        """1. Wait for an observation or a due timer; False is the order to stop."""
-        while not self._stopping and not self._queue:
+        """1. Wait for an observation, the rest of a gap or a due timer; False is the order to stop."""
+        while not self._stopping and not self._queue and self._gap is None:
             now_ms = self._timer_clock()
             due_ms = min(
                 (at for at in (self._store.timers.next_at(), self._pace.next_at()) if at is not None),
@@ -162,17 +169,27 @@ class Worker:
 
     def _fold(self, batch: Batch) -> None:
         """2. Observations in order, then the timers that are due after them."""
-        now_ms = self._now_ms()
-        for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
-            record = self._queue.popleft()
-            self._check_offset(record)
-            batch.fold_observation(record, now_ms)
-            self.next_offset = record.offset + 1
+        if self._gap is None:
+            self._fold_observations(batch)
+        elif batch.fold_gap(self._gap):
+            self.next_offset, self._gap = self._gap.offset + 1, None
         self._observed_at_ms = max(self._observed_at_ms, batch.observed_at_ms)
 
         timer_now_ms = self._timer_clock()
         due = self._store.timers.pop_due(timer_now_ms, BATCH_TIMERS)
         batch.fold_timers(due, self._pace.take(timer_now_ms, BATCH_TIMERS), timer_now_ms)
+
+    def _fold_observations(self, batch: Batch) -> None:
+        now_ms = self._now_ms()
+        for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
+            record = self._queue.popleft()
+            self._check_offset(record)
+            self._gap = batch.fold_observation(record, now_ms)
+            if self._gap is not None:
+                # R15: it counts as read only when it is folded into the last device.
+                self.next_offset = record.offset
+                return
+            self.next_offset = record.offset + 1
 
     def _check_offset(self, record: ConsumerRecord) -> None:
         """Records come in order and without holes, except for one that a take-over found again in the log."""
