@@ -11,7 +11,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import uvloop
@@ -73,7 +73,7 @@ class Watched:
         return build_and_keep
 
 
-async def run(job: Job) -> ExitCode:
+async def run(job: Job, sampler: Sampler | None) -> ExitCode:
     configuration = load(_write_configuration(job))
     redact = Redactor(configuration.secrets())
     configure_logs(configuration.log, redact)
@@ -85,19 +85,25 @@ async def run(job: Job) -> ExitCode:
         redact=redact,
     )
     with Gauge(Path(job.readings)) as gauge:
-        reading = asyncio.create_task(_read(watched, gauge))
+        reading = asyncio.create_task(_read(watched, gauge, sampler, job.messages))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, daemon.stop)
         code = await daemon.run()
         reading.cancel()
         return code
 
 
-async def _read(watched: Watched, gauge: Gauge) -> None:
+async def _read(watched: Watched, gauge: Gauge, sampler: Sampler | None, messages: int) -> None:
     while True:
         await asyncio.sleep(READ_EVERY_S)
-        if watched.consumer is not None:
-            statistics = watched.consumer.statistics().accounts[ACCOUNT]
-            gauge.read(statistics.received, statistics.acknowledged)
+        if watched.consumer is None:
+            continue
+        statistics = watched.consumer.statistics().accounts[ACCOUNT]
+        gauge.read(statistics.received, statistics.acknowledged)
+        # The profile is of the drain alone, as the figures are.
+        if sampler is not None and statistics.received and not sampler.is_started:
+            sampler.start()
+        if sampler is not None and statistics.acknowledged >= messages:
+            sampler.stop()
 
 
 def _write_configuration(job: Job) -> Path:
@@ -110,9 +116,13 @@ def _write_configuration(job: Job) -> Path:
 
 
 def main(job: Job) -> int:
-    sampling = Sampler(Path(job.profile)) if job.profile else nullcontext()
-    with sampling, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return int(runner.run(run(job)))
+    sampler = Sampler() if job.profile else None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(run(job, sampler))
+    if sampler is not None and job.profile is not None:
+        sampler.stop()
+        sampler.write(Path(job.profile), job.messages)
+    return int(code)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """Where a process's time goes, without a tracer's distortion: what every Python thread does, looked at every 5 ms.
 
-It writes collapsed stacks (`thread;outer;…;inner count`, the input of flame graph tools) and above them, as comments,
-the CPU time of each thread, the native ones included, and the lines that were innermost most often. A thread that is
-computing gives the interpreter's lock up at a call's end or a loop's turn: the time of a C function shows at the line
-that called it. Threads that wait show too; compare them with their CPU time.
+Each sample weighs as much CPU time as its thread has used since the last one, so waiting weighs nothing. A thread that
+computes gives the interpreter's lock up at a call's end or a loop's turn: the time of a C function shows at the line
+that called it. A line that calls nothing may show a little later in its function.
 """
 
 from __future__ import annotations
@@ -13,74 +12,120 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FrameType, TracebackType
-from typing import Final, Self
+from types import CodeType, FrameType
+from typing import Final
 
 PERIOD_S: Final = 0.005
-TOLD_LINES: Final = 40
-_NAME = "sampler"
+TOLD_LINES: Final = 45
+_THREADS_EVERY_S: Final = 0.2
+_LEAST_CPU_S: Final = 0.01
+_THREAD_CPU_CLOCK: Final = 6
+"""What Linux makes a thread's clock from its id with (`CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK`). Python's
+`pthread_getcpuclockid` does the same, and crashes when the thread has ended."""
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 
 Place = tuple[CodeType, int]
 
 
 class Sampler:
-    """Samples all threads of this process between enter and exit, then writes `file`."""
+    """Samples all threads of this process from `start` to `stop`."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._stacks: Counter[tuple[str, tuple[Place, ...]]] = Counter()
+        self._cpu_ns: dict[int, int] = {}
+        self._threads: dict[int, tuple[str, float]] = {}
+        self._threads_before: dict[int, tuple[str, float]] = {}
         self._samples = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
-        self._cpu_before: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
 
-    def __enter__(self) -> Self:
+    @property
+    def is_started(self) -> bool:
+        """Whether it was started; only once."""
+        return self._thread.ident is not None
+
+    def start(self) -> None:
         """Begin."""
+        self._threads_before = _threads_cpu()
         self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop and write."""
+    def stop(self) -> None:
+        """End; nothing happens when it had ended before."""
         self._stop.set()
-        self._thread.join()
-        self._file.write_text("\n".join([*self._summary(), *self._collapsed(), ""]), encoding="utf-8")
+        if self.is_started:
+            self._thread.join()
+
+    def write(self, file: Path, messages: int) -> None:
+        """Write collapsed stacks (`thread;outer;…;inner µs`, the input of flame graph tools), a summary before them.
+
+        The summary is per message, in lines that begin with `#`.
+        """
+        lines = [
+            f"# {self._samples} samples, one every {PERIOD_S * 1000:.0f} ms; CPU µs per message",
+            "# by thread, the native ones included",
+            *self._by_thread(messages),
+            "# by line, the innermost",
+            *_told(self._by_line(), messages),
+            "# by function, with what it calls",
+            *_told(self._by_function(), messages),
+            *(
+                ";".join([name, *(_told_place(place) for place in stack)]) + f" {cpu_ns // 1000}"
+                for (name, stack), cpu_ns in self._stacks.most_common()
+                if cpu_ns >= 1000
+            ),
+        ]
+        file.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
     def _run(self) -> None:
-        self._threads_cpu: dict[int, tuple[str, float]] = {}
-        next_cpu = 0.0
+        next_threads = 0.0
         while not self._stop.wait(PERIOD_S):
-            names = {thread.ident: thread.name for thread in threading.enumerate()}
-            for ident, frame in sys._current_frames().items():
-                name = names.get(ident, "native")
-                if name != _NAME:
-                    self._stacks[name, _stack(frame)] += 1
+            frames = sys._current_frames()
+            for thread in threading.enumerate():
+                if thread.ident in frames and thread.native_id and thread is not self._thread:
+                    stack = _stack(frames[thread.ident])
+                    self._stacks[thread.name, stack] += self._used_ns(thread.native_id)
             self._samples += 1
-            if time.monotonic() >= next_cpu:
-                # Threads end before the process does: what they used is kept from here.
-                next_cpu = time.monotonic() + 0.2
-                self._threads_cpu |= _threads_cpu()
+            if time.monotonic() >= next_threads:
+                # What a thread used is kept from here: it may end before the process does.
+                next_threads = time.monotonic() + _THREADS_EVERY_S
+                self._threads |= _threads_cpu()
+        self._threads |= _threads_cpu()
 
-    def _summary(self) -> list[str]:
-        lines = [f"# {self._samples} samples, one every {PERIOD_S * 1000:.0f} ms", "# CPU seconds by thread:"]
-        by_cpu = sorted(self._threads_cpu.values(), key=lambda entry: -entry[1])
-        lines += [f"#   {cpu_s:8.2f}  {name}" for name, cpu_s in by_cpu if cpu_s >= 0.01]
-        inner: Counter[tuple[str, str]] = Counter()
-        for (name, stack), count in self._stacks.items():
-            inner[name, _told(stack[-1])] += count
-        lines.append("# innermost lines, percent of the thread's samples:")
-        for (name, place), count in inner.most_common(TOLD_LINES):
-            lines.append(f"#   {100 * count / max(self._samples, 1):6.1f}  {name}  {place}")
-        return lines
+    def _used_ns(self, native_id: int) -> int:
+        """Return the CPU time that a thread has used since it was last asked about."""
+        try:
+            used_ns = time.clock_gettime_ns((~native_id << 3) | _THREAD_CPU_CLOCK)
+        except OSError:
+            return 0  # it has just ended
+        before_ns = self._cpu_ns.get(native_id, used_ns)
+        self._cpu_ns[native_id] = used_ns
+        return used_ns - before_ns
 
-    def _collapsed(self) -> list[str]:
-        return [
-            ";".join([name, *(_told(place) for place in stack)]) + f" {count}"
-            for (name, stack), count in self._stacks.most_common()
-        ]
+    def _by_thread(self, messages: int) -> Iterator[str]:
+        for native_id, (name, cpu_s) in sorted(self._threads.items(), key=lambda entry: -entry[1][1]):
+            used_s = cpu_s - self._threads_before.get(native_id, ("", 0.0))[1]
+            if used_s >= _LEAST_CPU_S:
+                yield f"#   {used_s / messages * 1e6:8.2f}  {name}"
+
+    def _by_line(self) -> Counter[str]:
+        inner: Counter[str] = Counter()
+        for (name, stack), cpu_ns in self._stacks.items():
+            inner[f"{name}  {_told_place(stack[-1])}"] += cpu_ns
+        return inner
+
+    def _by_function(self) -> Counter[str]:
+        whole: Counter[str] = Counter()
+        for (name, stack), cpu_ns in self._stacks.items():
+            for code in {code for code, _ in stack}:
+                whole[f"{name}  {_told_code(code)}"] += cpu_ns
+        return whole
+
+
+def _told(counted: Counter[str], messages: int) -> Iterator[str]:
+    for what, cpu_ns in counted.most_common(TOLD_LINES):
+        yield f"#   {cpu_ns / messages / 1000:8.2f}  {what}"
 
 
 def _stack(frame: FrameType | None) -> tuple[Place, ...]:
@@ -91,9 +136,14 @@ def _stack(frame: FrameType | None) -> tuple[Place, ...]:
     return tuple(reversed(places))
 
 
-def _told(place: Place) -> str:
+def _told_place(place: Place) -> str:
     code, line = place
-    return f"{Path(code.co_filename).parent.name}/{Path(code.co_filename).name}:{line} {code.co_qualname}"
+    return f"{_told_code(code)}:{line}"
+
+
+def _told_code(code: CodeType) -> str:
+    file = Path(code.co_filename)
+    return f"{file.parent.name}/{file.name} {code.co_qualname}"
 
 
 def _threads_cpu() -> dict[int, tuple[str, float]]:
@@ -106,8 +156,7 @@ def _threads_cpu() -> dict[int, tuple[str, float]]:
         except OSError:
             continue  # it has just ended
         native_id = int(folder.name)
-        called, _, fields = status.partition("(")[2].rpartition(")")
-        used = fields.split()
+        used = status.rpartition(")")[2].split()
         cpu_s = (int(used[11]) + int(used[12])) / _TICKS_PER_S
-        threads[native_id] = names.get(native_id, f"native {called} {native_id}"), cpu_s
+        threads[native_id] = names.get(native_id, f"native {native_id}"), cpu_s
     return threads
