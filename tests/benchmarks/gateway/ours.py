@@ -116,12 +116,11 @@ def _write_configuration(job: Job) -> Path:
 
 
 def main(job: Job) -> int:
-    sampler = Sampler() if job.profile else None
+    sampler = Sampler(Path(job.profile)) if job.profile else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(run(job, sampler))
-    if sampler is not None and job.profile is not None:
-        sampler.stop()
-        sampler.write(Path(job.profile), job.messages)
+    if sampler is not None:
+        sampler.write(job.messages)
     return int(code)
 
 

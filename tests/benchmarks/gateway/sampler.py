@@ -1,153 +1,162 @@
-"""Where a process's time goes, without a tracer's distortion: what every Python thread does, looked at every 5 ms.
+"""Where a process's CPU time goes, without a tracer's distortion: a look at each thread every 5 ms of its own CPU time.
 
-Each sample weighs as much CPU time as its thread has used since the last one, so waiting weighs nothing. A thread that
-computes gives the interpreter's lock up at a call's end or a loop's turn: the time of a C function shows at the line
-that called it. A line that calls nothing may show a little later in its function.
+The look is taken by faulthandler in a signal's handler, in the thread itself and whoever holds the interpreter's lock.
+(A sampler thread in Python runs only where the others give the lock up, and would see all their time spent there;
+faulthandler's own watchdog reads stacks that are changing, and crashes.) Linux only.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
-import sys
+import re
+import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedWriter
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Final
+
+from msgspec import Struct
+
+from tests.benchmarks.gateway.cpu_timer import ThreadCpuTimer
 
 PERIOD_S: Final = 0.005
 TOLD_LINES: Final = 45
-_THREADS_EVERY_S: Final = 0.2
-_LEAST_CPU_S: Final = 0.01
-_THREAD_CPU_CLOCK: Final = 6
-"""What Linux makes a thread's clock from its id with (`CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK`). Python's
-`pthread_getcpuclockid` does the same, and crashes when the thread has ended."""
+_LEAST_US: Final = 0.01
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_PLACE: Final = re.compile(r'  File "(?:.*/)?([^/"]+/[^/"]+)", line (\d+|\?\?\?) in (.+)')
 
-Place = tuple[CodeType, int]
+Stack = tuple[str, ...]
+"""Places from the outermost to the innermost, `folder/file.py function:line`."""
+
+
+class _Watched(Struct, kw_only=True):
+    """A thread that is looked at."""
+
+    name: str
+    native_id: int
+    signal: int
+    output: BufferedWriter
+    timer: ThreadCpuTimer
 
 
 class Sampler:
-    """Samples all threads of this process from `start` to `stop`."""
+    """Looks at the threads that are there at `start`, until `stop`; one use."""
 
-    def __init__(self) -> None:
-        self._stacks: Counter[tuple[str, tuple[Place, ...]]] = Counter()
-        self._cpu_ns: dict[int, int] = {}
-        self._threads: dict[int, tuple[str, float]] = {}
-        self._threads_before: dict[int, tuple[str, float]] = {}
-        self._samples = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._watched: list[_Watched] = []
+        self._cpu_s: dict[int, tuple[str, float]] = {}
+        self._began_s = self._seconds = 0.0
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started; only once."""
-        return self._thread.ident is not None
+        """Whether it was started."""
+        return self._began_s > 0
 
     def start(self) -> None:
         """Begin."""
-        self._threads_before = _threads_cpu()
-        self._thread.start()
+        self._began_s = time.monotonic()
+        self._cpu_s = _threads_cpu_s()
+        for number, thread in enumerate(threading.enumerate(), signal.SIGRTMIN):
+            output = self._dumps(thread.name).open("wb", buffering=0)
+            faulthandler.register(number, file=output, all_threads=False)
+            native_id = thread.native_id or 0
+            timer = ThreadCpuTimer(native_id, number, PERIOD_S)
+            self._watched.append(
+                _Watched(name=thread.name, native_id=native_id, signal=number, output=output, timer=timer)
+            )
 
     def stop(self) -> None:
-        """End; nothing happens when it had ended before."""
-        self._stop.set()
-        if self.is_started:
-            self._thread.join()
+        """End; only the first call counts."""
+        if not self.is_started or self._seconds:
+            return
+        self._seconds = time.monotonic() - self._began_s
+        for watched in self._watched:
+            watched.timer.close()
+        # A signal may still be under way, and would end the process if nobody handled it: its handler stays.
+        before = self._cpu_s
+        self._cpu_s = {
+            native_id: (name, cpu_s - before.get(native_id, ("", 0.0))[1])
+            for native_id, (name, cpu_s) in _threads_cpu_s().items()
+        }
 
-    def write(self, file: Path, messages: int) -> None:
-        """Write collapsed stacks (`thread;outer;…;inner µs`, the input of flame graph tools), a summary before them.
+    def write(self, messages: int) -> None:
+        """Write collapsed stacks (`thread;outer;…;inner µs`, the input of flame graph tools) after a summary.
 
-        The summary is per message, in lines that begin with `#`.
+        The summary's lines begin with `#` and tell CPU µs per message.
         """
+        stacks: dict[tuple[str, Stack], float] = {}
+        for watched in self._watched:
+            dumps = self._dumps(watched.name)
+            seen = parse(dumps.read_text(encoding="utf-8", errors="replace").splitlines())
+            dumps.unlink()
+            _, cpu_s = self._cpu_s.get(watched.native_id, ("", 0.0))
+            for stack, count in seen.items():
+                # A timer fires with the kernel's ticks, hence no oftener: the looks share the CPU time that was used.
+                stacks[watched.name, stack] = cpu_s * 1e6 * count / seen.total()
+        threads = Counter(
+            {f"{name} ({number})": cpu_s * 1e6 for number, (name, cpu_s) in self._cpu_s.items()}
+        )
         lines = [
-            f"# {self._samples} samples, one every {PERIOD_S * 1000:.0f} ms; CPU µs per message",
+            f"# {messages} messages in {self._seconds:.2f} s; CPU µs per message",
             "# by thread, the native ones included",
-            *self._by_thread(messages),
+            *_told(threads, messages),
             "# by line, the innermost",
-            *_told(self._by_line(), messages),
+            *_told(_by_line(stacks), messages),
             "# by function, with what it calls",
-            *_told(self._by_function(), messages),
+            *_told(_by_function(stacks), messages),
             *(
-                ";".join([name, *(_told_place(place) for place in stack)]) + f" {cpu_ns // 1000}"
-                for (name, stack), cpu_ns in self._stacks.most_common()
-                if cpu_ns >= 1000
+                ";".join([name, *stack]) + f" {cpu_us:.0f}"
+                for (name, stack), cpu_us in sorted(stacks.items(), key=lambda entry: -entry[1])
             ),
         ]
-        file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        self._file.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
-    def _run(self) -> None:
-        next_threads = 0.0
-        while not self._stop.wait(PERIOD_S):
-            frames = sys._current_frames()
-            for thread in threading.enumerate():
-                if thread.ident in frames and thread.native_id and thread is not self._thread:
-                    stack = _stack(frames[thread.ident])
-                    self._stacks[thread.name, stack] += self._used_ns(thread.native_id)
-            self._samples += 1
-            if time.monotonic() >= next_threads:
-                # What a thread used is kept from here: it may end before the process does.
-                next_threads = time.monotonic() + _THREADS_EVERY_S
-                self._threads |= _threads_cpu()
-        self._threads |= _threads_cpu()
-
-    def _used_ns(self, native_id: int) -> int:
-        """Return the CPU time that a thread has used since it was last asked about."""
-        try:
-            used_ns = time.clock_gettime_ns((~native_id << 3) | _THREAD_CPU_CLOCK)
-        except OSError:
-            return 0  # it has just ended
-        before_ns = self._cpu_ns.get(native_id, used_ns)
-        self._cpu_ns[native_id] = used_ns
-        return used_ns - before_ns
-
-    def _by_thread(self, messages: int) -> Iterator[str]:
-        for native_id, (name, cpu_s) in sorted(self._threads.items(), key=lambda entry: -entry[1][1]):
-            used_s = cpu_s - self._threads_before.get(native_id, ("", 0.0))[1]
-            if used_s >= _LEAST_CPU_S:
-                yield f"#   {used_s / messages * 1e6:8.2f}  {name}"
-
-    def _by_line(self) -> Counter[str]:
-        inner: Counter[str] = Counter()
-        for (name, stack), cpu_ns in self._stacks.items():
-            inner[f"{name}  {_told_place(stack[-1])}"] += cpu_ns
-        return inner
-
-    def _by_function(self) -> Counter[str]:
-        whole: Counter[str] = Counter()
-        for (name, stack), cpu_ns in self._stacks.items():
-            for code in {code for code, _ in stack}:
-                whole[f"{name}  {_told_code(code)}"] += cpu_ns
-        return whole
+    def _dumps(self, thread: str) -> Path:
+        return self._file.with_suffix(f".{thread}.dumps")
 
 
-def _told(counted: Counter[str], messages: int) -> Iterator[str]:
-    for what, cpu_ns in counted.most_common(TOLD_LINES):
-        yield f"#   {cpu_ns / messages / 1000:8.2f}  {what}"
+def parse(lines: Iterable[str]) -> Counter[Stack]:
+    """Return how often each stack is in faulthandler's dumps of one thread."""
+    stacks: Counter[Stack] = Counter()
+    inner_first: list[str] = []
+    for line in [*lines, "Stack"]:
+        if place := _PLACE.match(line):
+            inner_first.append(f"{place[1]} {place[3]}:{place[2]}")
+        elif inner_first and line.startswith(("Stack", "Current thread")):
+            stacks[tuple(reversed(inner_first))] += 1
+            inner_first.clear()
+    return stacks
 
 
-def _stack(frame: FrameType | None) -> tuple[Place, ...]:
-    places: list[Place] = []
-    while frame is not None:
-        places.append((frame.f_code, frame.f_lineno))
-        frame = frame.f_back
-    return tuple(reversed(places))
+def _by_line(stacks: Mapping[tuple[str, Stack], float]) -> Mapping[str, float]:
+    counted: dict[str, float] = {}
+    for (name, stack), cpu_us in stacks.items():
+        line = f"{name}  {stack[-1]}"
+        counted[line] = counted.get(line, 0.0) + cpu_us
+    return counted
 
 
-def _told_place(place: Place) -> str:
-    code, line = place
-    return f"{_told_code(code)}:{line}"
+def _by_function(stacks: Mapping[tuple[str, Stack], float]) -> Mapping[str, float]:
+    counted: dict[str, float] = {}
+    for (name, stack), cpu_us in stacks.items():
+        for function in {f"{name}  {place.rpartition(':')[0]}" for place in stack}:
+            counted[function] = counted.get(function, 0.0) + cpu_us
+    return counted
 
 
-def _told_code(code: CodeType) -> str:
-    file = Path(code.co_filename)
-    return f"{file.parent.name}/{file.name} {code.co_qualname}"
+def _told(counted: Mapping[str, float], messages: int) -> Iterator[str]:
+    for what, cpu_us in sorted(counted.items(), key=lambda entry: -entry[1])[:TOLD_LINES]:
+        if cpu_us / messages >= _LEAST_US:
+            yield f"#   {cpu_us / messages:8.2f}  {what}"
 
 
-def _threads_cpu() -> dict[int, tuple[str, float]]:
-    """Return each thread's name and CPU seconds by its native id; empty where there is no /proc."""
+def _threads_cpu_s() -> dict[int, tuple[str, float]]:
+    """Return each living thread's name and CPU seconds by its native id."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     threads: dict[int, tuple[str, float]] = {}
     for folder in Path("/proc/self/task").glob("*"):
@@ -158,5 +167,5 @@ def _threads_cpu() -> dict[int, tuple[str, float]]:
         native_id = int(folder.name)
         used = status.rpartition(")")[2].split()
         cpu_s = (int(used[11]) + int(used[12])) / _TICKS_PER_S
-        threads[native_id] = names.get(native_id, f"native {native_id}"), cpu_s
+        threads[native_id] = names.get(native_id, "native"), cpu_s
     return threads
