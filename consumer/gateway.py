@@ -17,15 +17,8 @@ import _pulsar
 import structlog
 
 from consumer.entries import Entries, receive_rest
-from consumer.progress import CAUGHT_UP_AFTER_S
-from consumer.pulsar_client import (
-    BATCH_MESSAGES,
-    CLIENT_CLOSE_S,
-    OPERATION_TIMEOUT_S,
-    close,
-    open_client,
-    subscribe,
-)
+from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
+from consumer.quiet import Quiet
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
 from consumer.source import MessageId, source_partition, topic_names
@@ -217,7 +210,8 @@ class GatewayThread:
             self._told_unless_closed(consumer, "subscription", by=by)
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
-        now = last_message = last_told = flowing_since = time.monotonic()
+        now = time.monotonic()
+        quiet = Quiet(now)
         next_check = 0.0
         self._entries.clear()
         with self._changed:
@@ -228,7 +222,7 @@ class GatewayThread:
                 next_check = now + _CONNECTION_CHECK_S
                 self._connected = consumer.is_connected()
                 if not self._connected:
-                    flowing_since = now
+                    quiet.interrupt(now)
                 if self._is_stuck(now):
                     self._stepped_aside = True
                     return
@@ -236,20 +230,18 @@ class GatewayThread:
                 with self._changed:
                     if self.is_paused() and not self._to_acknowledge:
                         self._changed.wait(IDLE_WAIT_MS / 1000)
-                now = last_message = flowing_since = time.monotonic()
+                now = time.monotonic()
+                quiet.pause(now)
                 continue
-            batch = self._next_batch(consumer, idle=now - last_message > IDLE_WAIT_MS / 1000)
+            batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
+            quiet.receive(len(batch), now)
             if batch:
-                last_message = now
                 self._hand_over(batch)
-            elif now - last_message > self._account.gateway.silence_timeout_s:
-                log.warning("gateway_silent", account=self._account.name, silent_s=round(now - last_message))
+            elif quiet.silent_s(now) > self._account.gateway.silence_timeout_s:
+                log.warning("gateway_silent", account=self._account.name, silent_s=round(quiet.silent_s(now)))
                 return
-            # A batch that is not full took all that the client had: what it lacks now was not waiting.
-            is_drained = len(batch) < BATCH_MESSAGES
-            if is_drained and now - max(last_told, flowing_since) > CAUGHT_UP_AFTER_S and self._connected:
-                last_told = now
+            if quiet.is_caught_up(now):
                 self._call(self._caught_up, time.time_ns() // 1_000_000)
 
     def _finish_entries(self, consumer: _pulsar.Consumer) -> None:

@@ -107,6 +107,11 @@ class Batch:
             return OpenGap(offset=record.offset, at_ms=observation.observed_at_ms, observation=observation)
 
         self.next_offset = record.offset + 1
+        if not observation.device_id:
+            refusal = Refusal("internal_error", "Only a gap names no device.")
+            self._refuse(record, refusal, observation.account, now_ms)
+            return None
+
         self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
         self._fold_observation(record, observation, now_ms)
         return None

@@ -202,6 +202,13 @@ async def test_a_device_that_cannot_be_read_costs_the_others_nothing() -> None:
     assert bench.commits.offsets == [1]
 
 
+async def test_an_observation_without_a_device_that_is_no_gap_is_a_dead_letter() -> None:
+    bench = Bench(now_s=AT_S)
+    await bench.work(record(0, just_told("")), record(1, just_told("next")))
+    assert len(bench.commits.of(TOPICS.dead_letters)) == 1
+    assert states(bench) == ["next"]
+
+
 async def test_a_large_fleet_never_keeps_the_rest_of_the_process_waiting_for_more_than_a_slice() -> None:
     bench = Bench(now_s=AT_S + 1, rates={"home": 0.001})
     fleet(bench, 5000)
