@@ -58,6 +58,10 @@ class FoldStatistics(Struct, frozen=True, kw_only=True):
     queued: int
     behind: tuple[int, ...]
     """Partitions still working off the backlog found at take-over."""
+    in_gap: tuple[int, ...]
+    """Partitions in which a gap is not folded into every device yet."""
+    lookups_waiting: int
+    """Wanted lookups that nobody waits for, until their turn at the account's pace."""
     counts: Mapping[str, int]
 
 
@@ -113,6 +117,8 @@ class Fold(ConsumerRebalanceListener):
             problem=self._told_problem(workers),
             queued=sum(worker.queued for worker in workers.values()),
             behind=tuple(sorted(number for number, worker in workers.items() if worker.is_behind)),
+            in_gap=tuple(sorted(number for number, worker in workers.items() if worker.has_gap)),
+            lookups_waiting=sum(worker.lookups_waiting for worker in workers.values()),
             counts=dict(self._counts),
         )
 

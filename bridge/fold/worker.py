@@ -95,6 +95,16 @@ class Worker:
         return len(self._queue)
 
     @property
+    def has_gap(self) -> bool:
+        """Whether a gap is being folded; what follows it waits."""
+        return self._gap is not None
+
+    @property
+    def lookups_waiting(self) -> int:
+        """Devices whose lookup is due and waits for its turn."""
+        return len(self._pace)
+
+    @property
     def commit_age_s(self) -> float:
         """How long the commit under way has been waiting for the brokers; 0 where there is none."""
         return 0.0 if self._committing_since is None else time.monotonic() - self._committing_since
