@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 import structlog
@@ -94,7 +94,7 @@ class AccountIngest:
         try:
             async with asyncio.TaskGroup() as self._group:
                 chores = [
-                    self._group.create_task(chore)
+                    self._group.create_task(self._ending_all(chore))
                     for chore in (
                         self._watch.run(gateway),
                         self._progress_writer.run(),
@@ -165,9 +165,17 @@ class AccountIngest:
             if not partition.busy and self._group is not None:
                 partition.busy = True
                 self._idle.clear()
-                task = self._group.create_task(self._work(partition))
+                task = self._group.create_task(self._ending_all(self._work(partition)))
                 self._working.add(task)
                 task.add_done_callback(self._working.discard)
+
+    async def _ending_all(self, work: Coroutine[None, None, None]) -> None:
+        """Do a piece of the account's work. When it fails the account ends: what is delivered then stays untouched."""
+        try:
+            await work
+        except Exception:
+            self._group = None
+            raise
 
     async def _work(self, partition: _SourcePartition) -> None:
         """Write and acknowledge what waits in one source partition, until nothing does."""

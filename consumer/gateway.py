@@ -17,7 +17,14 @@ import _pulsar
 import structlog
 
 from consumer.entries import Entries, receive_rest
-from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
+from consumer.pulsar_client import (
+    CLIENT_CLOSE_S,
+    OPERATION_TIMEOUT_S,
+    close,
+    most_in_batch,
+    open_client,
+    subscribe,
+)
 from consumer.quiet import Quiet
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
@@ -211,7 +218,7 @@ class GatewayThread:
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()
-        quiet = Quiet(now)
+        quiet = Quiet(now, most_in_batch(self._account.gateway))
         next_check = 0.0
         self._entries.clear()
         with self._changed:

@@ -17,7 +17,7 @@ import _pulsar
 import structlog
 
 from consumer import auth
-from consumer.settings import GatewayAccount
+from consumer.settings import GatewayAccount, GatewaySettings
 from consumer.trust import address, trust_file
 
 log = structlog.get_logger(__name__)
@@ -26,8 +26,6 @@ BATCH_MESSAGES: Final = 1000
 """Fewer costs throughput (500: 14 % less), more brings nothing."""
 BATCH_WAIT_MS: Final = 5
 """How long a batch is collected: it adds to the latency of every message under light load."""
-RECEIVER_QUEUE: Final = 1000
-"""Messages the client fetches ahead per source partition, and what a fail-over redelivers at most."""
 OPERATION_TIMEOUT_S: Final = 10
 CLIENT_CLOSE_S: Final = 0.5
 """Kept for closing the client, which answers at once also where its gateway does not. One that is not closed aborts
@@ -63,7 +61,7 @@ def subscribe(
     def answered(result: _pulsar.Result, consumer: _pulsar.Consumer) -> None:
         answers.put((result, consumer))
 
-    subscription, configuration = account.gateway.subscription, _consumer_configuration()
+    subscription, configuration = account.gateway.subscription, _consumer_configuration(account.gateway)
     if len(topics) == 1:
         client.subscribe_async(topics[0], subscription, configuration, answered)
     else:
@@ -94,10 +92,15 @@ def close(opened: _pulsar.Consumer | _pulsar.Client, *, by: float) -> str | None
     return "no answer in time"
 
 
-def _consumer_configuration() -> _pulsar.ConsumerConfiguration:
+def most_in_batch(gateway: GatewaySettings) -> int:
+    """Return how many messages a batch holds at most: the client gives about as many as it may fetch ahead."""
+    return min(BATCH_MESSAGES, gateway.receive_ahead_messages)
+
+
+def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfiguration:
     """No unacknowledged timeout and no negative acknowledgement: on Failover both redeliver the whole partition."""
     configuration = _pulsar.ConsumerConfiguration()
     configuration.consumer_type(_pulsar.ConsumerType.Failover)
-    configuration.receiver_queue_size(RECEIVER_QUEUE)
-    configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(BATCH_MESSAGES, -1, BATCH_WAIT_MS))
+    configuration.receiver_queue_size(gateway.receive_ahead_messages)
+    configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(most_in_batch(gateway), -1, BATCH_WAIT_MS))
     return configuration

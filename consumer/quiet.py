@@ -7,15 +7,15 @@ the subscription is renewed (`gateway`). Times are seconds of the monotonic cloc
 from __future__ import annotations
 
 from consumer.progress import CAUGHT_UP_AFTER_S
-from consumer.pulsar_client import BATCH_MESSAGES
 
 
 class Quiet:
     """One subscription's, from the moment it was made."""
 
-    __slots__ = ("_flowing_since", "_is_drained", "_message_at", "_told_at")
+    __slots__ = ("_flowing_since", "_full_batch", "_is_drained", "_message_at", "_told_at")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, full_batch: int) -> None:
+        self._full_batch = full_batch
         self._message_at = self._told_at = self._flowing_since = now
         self._is_drained = False
 
@@ -29,7 +29,7 @@ class Quiet:
 
     def receive(self, count: int, now: float) -> None:
         """The client was asked and gave so many messages; a batch that is not full is all it had."""
-        self._is_drained = count < BATCH_MESSAGES
+        self._is_drained = count < self._full_batch
         if count:
             self._message_at = now
 

@@ -41,6 +41,9 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Received and not yet confirmed by Kafka: the pump pauses above it."""
     max_unconfirmed_bytes: int = 32 * 1024 * 1024
     """As `max_unconfirmed_messages`, in bytes."""
+    receive_ahead_messages: int = 1000
+    """Fetched ahead by the client per source partition, before the pump and so beyond its caps: where messages are
+    large this is what takes memory, and where the gateway is far away less of it costs throughput."""
     silence_timeout_s: float = 900.0
     """Nothing received for this long: subscribe anew (a starved consumer looks connected)."""
     client_log_file: str | None = None

@@ -7,7 +7,7 @@ from consumer.quiet import Quiet
 
 
 def test_an_idle_subscription_is_caught_up_every_two_seconds() -> None:
-    quiet = Quiet(0.0)
+    quiet = Quiet(0.0, BATCH_MESSAGES)
     told = 0
     for tick in range(1, 1001):
         quiet.receive(0, tick / 100)
@@ -17,7 +17,7 @@ def test_an_idle_subscription_is_caught_up_every_two_seconds() -> None:
 
 
 def test_one_that_never_rests_is_caught_up_whenever_the_client_has_no_more() -> None:
-    quiet = Quiet(0.0)
+    quiet = Quiet(0.0, BATCH_MESSAGES)
     for tick in range(1, 301):
         quiet.receive(BATCH_MESSAGES, tick / 100)
         assert not quiet.is_caught_up(tick / 100)
@@ -27,7 +27,7 @@ def test_one_that_never_rests_is_caught_up_whenever_the_client_has_no_more() -> 
 
 
 def test_a_connection_that_was_away_has_to_flow_for_two_seconds_first() -> None:
-    quiet = Quiet(0.0)
+    quiet = Quiet(0.0, BATCH_MESSAGES)
     quiet.interrupt(5.0)
     quiet.receive(0, 6.0)
     assert not quiet.is_caught_up(6.0)
@@ -37,7 +37,7 @@ def test_a_connection_that_was_away_has_to_flow_for_two_seconds_first() -> None:
 
 
 def test_a_pause_is_neither_silence_nor_caught_up() -> None:
-    quiet = Quiet(0.0)
+    quiet = Quiet(0.0, BATCH_MESSAGES)
     quiet.pause(5.0)
     quiet.receive(0, 6.0)
     assert not quiet.is_caught_up(6.0)

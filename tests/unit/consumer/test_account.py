@@ -1,0 +1,132 @@
+"""One account around its gateway's thread, which is played here: what ends it, and what comes after its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from consumer import account as account_module
+from consumer.account import AccountIngest
+from consumer.errors import AccountStopped
+from consumer.sink import OutgoingRecord
+from consumer.slices import Slice, Slicer
+from consumer.statistics import Counters
+from consumer.translation import Translator
+from tests.gateway_messages import RECEIVED_AT_MS, Received, account, sealed, upgrade_status
+from tests.virtual_time import in_virtual_time
+
+
+class PlayedGateway:
+    """Delivers what the test says, and notes what is acknowledged."""
+
+    def __init__(self, *_: object, deliver: Any, **__: object) -> None:
+        self.deliver = deliver
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.acknowledged: list[Slice] = []
+        self.unconfirmed = 0, 0
+
+    def start(self) -> None:
+        return
+
+    def is_connected(self) -> bool:
+        return True
+
+    def has_stepped_aside(self) -> bool:
+        return False
+
+    def is_paused(self) -> bool:
+        return False
+
+    def acknowledge(self, done: Slice) -> None:
+        self.acknowledged.append(done)
+
+    async def stop_receiving(self) -> None:
+        return
+
+    async def close(self, *, within_s: float) -> None:
+        assert within_s > 0
+
+
+class Sink:
+    """Confirms at once, or fails."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.written: list[OutgoingRecord] = []
+
+    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        self.written += [record for record in records if record.topic == "observations"]
+        return ()
+
+
+def slices(number: int, *, partition: int = 3) -> list[Slice]:
+    slicer = Slicer(Translator(account(), Counters(), keep_raw=False), Counters())
+    message = Received(
+        sealed(upgrade_status(f"d{number}")),
+        at=(7, number, -1),
+        topic=f"persistent://accessIdtesttesttest/out/event-partition-{partition}",
+    )
+    return slicer.cut([message], RECEIVED_AT_MS)
+
+
+class House:
+    """A running account with its played surroundings."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gateways: list[PlayedGateway] = []
+
+        def build(*arguments: object, **others: Any) -> PlayedGateway:
+            self.gateways.append(PlayedGateway(*arguments, **others))
+            return self.gateways[-1]
+
+        monkeypatch.setattr(account_module, "GatewayThread", build)
+        self.sink = Sink()
+        self.stop = asyncio.Event()
+        self.ingest = AccountIngest(account(), self.sink, past=None, keep_raw=False, close_deadline_s=10.0)
+        self.running = asyncio.create_task(self.ingest.run(self.stop))
+
+    @property
+    def gateway(self) -> PlayedGateway:
+        return self.gateways[0]
+
+
+def test_what_was_confirmed_is_acknowledged_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch)
+        await asyncio.sleep(0.1)
+        for number in range(3):
+            house.gateway.deliver(slices(number))
+        house.stop.set()
+        await house.running
+        assert [done.last_position.entry for done in house.gateway.acknowledged] == [0, 1, 2]
+        assert len(house.sink.written) == 3
+
+    story()
+
+
+@pytest.mark.parametrize("failure", [ValueError("a defect"), AccountStopped("tuya-test", "refused for good")])
+def test_what_is_delivered_while_the_account_ends_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch)
+        await asyncio.sleep(0.1)
+        house.gateway.ended.set_exception(failure)
+        for number in range(20):
+            house.gateway.deliver(slices(number, partition=number))
+            await asyncio.sleep(0)
+        with pytest.raises(BaseException) as ended:  # noqa: PT011 - which one, is asked below
+            await house.running
+        died_of = ended.value.exceptions[0] if isinstance(ended.value, ExceptionGroup) else ended.value
+        assert type(died_of) is type(failure)
+        house.gateway.deliver(slices(99))
+
+    story()
