@@ -6,6 +6,7 @@ import base64
 
 import pytest
 from Crypto.Cipher import AES
+from cryptography.exceptions import UnsupportedAlgorithm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,3 +84,13 @@ def test_a_short_key_is_a_configuration_mistake_and_never_shown() -> None:
         AccountKey(Secret("short-secret-key"), "current")
     assert "short-secret" not in str(mistake.value)
     assert ACCESS_KEY not in repr(_KEY)
+
+
+def test_another_library_serves_where_openssl_has_no_ecb(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise UnsupportedAlgorithm("no ECB")
+
+    monkeypatch.setattr("consumer.decryption.Cipher", unsupported)
+    key = AccountKey(Secret(ACCESS_KEY), "current")
+    for body in (b"one", b"another one of more than a block"):
+        assert key.decrypt(encrypted(body, em="aes_ecb"), "aes_ecb") == body
