@@ -48,7 +48,7 @@ class Run:
     `alone`: a batch that held them was refused as too large, so each goes in a batch of its own.
     """
 
-    __slots__ = ("alone", "indexes", "records", "write")
+    __slots__ = ("alone", "indexes", "records", "size_bytes", "write")
 
     def __init__(
         self, write: Write, records: list[OutgoingRecord], indexes: list[int], *, alone: bool = False
@@ -57,11 +57,13 @@ class Run:
         self.records = records
         self.indexes = indexes
         self.alone = alone
+        self.size_bytes = sum([len(record.value) + len(record.key or b"") for record in records])
 
     def split(self, count: int) -> Run:
         """Cut off and return the first `count` records."""
         head = Run(self.write, self.records[:count], self.indexes[:count], alone=self.alone)
         del self.records[:count], self.indexes[:count]
+        self.size_bytes -= head.size_bytes
         return head
 
 
@@ -83,7 +85,7 @@ class Outbox:
             queue = self._queues[destination] = deque()
         queue.append(run)
         self.records += len(run.records)
-        self.size_bytes += _size_bytes(run.records)
+        self.size_bytes += run.size_bytes
         if destination not in self._under_way:
             self._ready[destination] = None
 
@@ -145,7 +147,7 @@ class Outbox:
         taken = self._under_way.pop(destination)
         for run in taken:
             self.records -= len(run.records)
-            self.size_bytes -= _size_bytes(run.records)
+            self.size_bytes -= run.size_bytes
         if self._queues[destination]:
             self._ready[destination] = None
         return taken
@@ -159,6 +161,3 @@ def _count_fitting(records: Sequence[OutgoingRecord], fits: Callable[[OutgoingRe
         count += 1
     return count
 
-
-def _size_bytes(records: Sequence[OutgoingRecord]) -> int:
-    return sum([len(record.value) + len(record.key or b"") for record in records])

@@ -165,15 +165,15 @@ class KafkaWriter:
         return self._settings.partitions
 
     def _runs(self, records: Sequence[OutgoingRecord], write: Write) -> dict[TopicPartition, Run]:
-        runs: dict[TopicPartition, Run] = {}
+        places: dict[TopicPartition, tuple[list[OutgoingRecord], list[int]]] = {}
         for index, record in enumerate(records):
             destination = self._destination(record)
-            run = runs.get(destination)
-            if run is None:
-                run = runs[destination] = Run(write, [], [])
-            run.records.append(record)
-            run.indexes.append(index)
-        return runs
+            place = places.get(destination)
+            if place is None:
+                place = places[destination] = ([], [])
+            place[0].append(record)
+            place[1].append(index)
+        return {destination: Run(write, *place) for destination, place in places.items()}
 
     def _destination(self, record: OutgoingRecord) -> TopicPartition:
         partition = record.partition
