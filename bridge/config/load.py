@@ -64,12 +64,14 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Configurat
     )
 
 
-def load_kafka(path: Path, environment: Mapping[str, str] | None = None) -> KafkaSettings:
+def load_kafka(
+    path: Path, environment: Mapping[str, str] | None = None, *, optional_file: bool = False
+) -> KafkaSettings:
     """Return only the `[kafka]` table, for commands that read topics: other tables may be missing or wrong.
 
-    The file itself may be missing when the environment says what is needed.
+    With `optional_file` the file may be missing, provided that the environment says what is needed.
     """
-    loader = _Loader(path, os.environ if environment is None else environment, optional_file=True)
+    loader = _Loader(path, os.environ if environment is None else environment, optional_file=optional_file)
     kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
     loader.raise_problems()
     if kafka is None:
@@ -86,21 +88,21 @@ class _Account(msgspec.Struct, frozen=True):
 class _Loader:
     def __init__(self, path: Path, environment: Mapping[str, str], *, optional_file: bool = False) -> None:
         self.source = str(path)
+        self.missing_file: Problem | None = None
+        """Why nothing was read from a file that need not be there."""
         self.problems: list[Problem] = []
         self.reader = Reader(path.parent.absolute(), self.problems)
         self.tables = overlay(self._file(path, optional=optional_file), environment, self.problems)
 
     def _file(self, path: Path, *, optional: bool) -> dict[str, Any]:
+        what, remedy = "does not exist", "Start one with `ota-bridge config example`, or name another with -c"
         try:
             with path.open("rb") as file:
                 return tomllib.load(file)
         except FileNotFoundError:
             if optional:
+                self.missing_file = Problem(self.source, what, remedy)
                 return {}
-            what, remedy = (
-                "does not exist",
-                "Start one with `ota-bridge config example`, or name another with -c",
-            )
         except OSError as error:
             what, remedy = f"cannot be read: {error.strerror}", "Check the path and its permissions"
         except UnicodeDecodeError:
@@ -189,4 +191,6 @@ class _Loader:
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise ConfigurationError(self.source, self.problems)
+            # What the environment leaves open would have stood in the file: that is the mistake to tell first.
+            told = [] if self.missing_file is None else [self.missing_file]
+            raise ConfigurationError(self.source, [*told, *self.problems])
