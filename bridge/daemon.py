@@ -21,12 +21,13 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from bridge.config.settings import Configuration
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
-from bridge.stages import FATAL, OpenStages, StageName, open_stages
+from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
 from bridge.supervisor import StageStatus, Supervisor, stopped_within
 from bridge.version import VERSION
 
@@ -77,13 +78,15 @@ class Status(Struct, frozen=True, kw_only=True):
 class Daemon:
     """One process of the bridge.
 
-    `stages` opens what the stages share and yields what builds each; `check_topics` is awaited until it passes.
+    `names` are the stages that will run; `stages` opens what they share and yields what builds each; `check_topics`
+    is awaited until it passes.
     """
 
     def __init__(
         self,
         configuration: Configuration,
         *,
+        names: Sequence[str],
         stages: AbstractAsyncContextManager[OpenStages],
         check_topics: Callable[[], Awaitable[object]],
         redact: Redactor,
@@ -91,6 +94,7 @@ class Daemon:
         kafka_pauses_s: Sequence[float] = KAFKA_PAUSES_S,
     ) -> None:
         self._configuration = configuration
+        self._names = names
         self._stages = stages
         self._check_topics = check_topics
         self._redact = redact
@@ -190,7 +194,7 @@ class Daemon:
                 return False
             except (KafkaError, OSError, TimeoutError) as error:
                 pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
-                self._note_kafka("unreachable", attempts, f"{type(error).__name__}: {error}")
+                self._note_kafka("unreachable", attempts, error_text(error))
                 log.warning(
                     "kafka_unreachable",
                     bootstrap_servers=self._configuration.kafka.bootstrap_servers,
@@ -244,7 +248,8 @@ class Daemon:
                 name: AccountStatus(cloud=cloud, gateway=name in gateways, api=name in apis)
                 for name, cloud in sorted((gateways | apis).items())
             },
-            stages={supervisor.name: supervisor.status() for supervisor in self._supervisors},
+            stages={name: StageStatus(state="waiting", restarts=0) for name in self._names}
+            | {supervisor.name: supervisor.status() for supervisor in self._supervisors},
             shared={name: statistics() for name, statistics in self._shared.items()},
         )
 
@@ -261,7 +266,7 @@ def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact
         faulthandler.cancel_dump_traceback_later()
 
 
-async def _run(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:
+async def _run(configuration: Configuration, names: Sequence[StageName], redact: Redactor) -> ExitCode:
     try:
         client_arguments(configuration.kafka)
     except OSError as error:
@@ -271,16 +276,18 @@ async def _run(configuration: Configuration, stages: Sequence[StageName], redact
             remedy="kafka.ca_file wants a PEM file of certificates",
         )
         return ExitCode.USAGE
+    names = stages_with_work(configuration, names)
     daemon = Daemon(
         configuration,
-        stages=open_stages(configuration, stages),
+        names=names,
+        stages=open_stages(configuration, names),
         check_topics=lambda: ensure_topics(configuration.kafka),
         redact=redact,
     )
     log.info(
         "starting",
         version=VERSION,
-        stages=list(stages),
+        stages=list(names),
         accounts=list(configuration.account_names()),
         kafka=configuration.kafka.bootstrap_servers,
     )

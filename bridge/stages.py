@@ -29,28 +29,36 @@ class OpenStages(Struct, frozen=True, kw_only=True):
     shared: Mapping[str, Callable[[], Struct]] = {}
 
 
-@contextlib.asynccontextmanager
-async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[OpenStages]:
-    """Yield what builds each of the named stages, and close what they share when all have stopped.
+def stages_with_work(configuration: Configuration, names: Sequence[StageName]) -> tuple[StageName, ...]:
+    """Return which of the named stages will run.
 
     A stage for which the configuration has no account is left out: without a gateway nothing is pushed, without an
     API nothing can be asked.
     """
-    consumes = "consumer" in names and bool(configuration.gateways)
-    asks = "reconcile" in names and bool(configuration.apis)
+    idle: set[StageName] = set()
+    if not configuration.gateways:
+        idle.add("consumer")
+    if not configuration.apis:
+        idle.add("reconcile")
+    return tuple(name for name in STAGES if name in names and name not in idle)
+
+
+@contextlib.asynccontextmanager
+async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[OpenStages]:
+    """Yield what builds each of the named stages, and close what they share when all have stopped."""
     builders: dict[str, Callable[[], Stage]] = {}
     if "fold" in names:
         builders["fold"] = _fold(configuration)
-    if not consumes and not asks:
+    if "consumer" not in names and "reconcile" not in names:
         yield OpenStages(builders=builders)
         return
 
     from bridge.kafka.writer import KafkaWriter
 
     async with KafkaWriter(configuration.kafka) as writer:
-        if consumes:
+        if "consumer" in names:
             builders["consumer"] = _consumer(configuration, writer)
-        if asks:
+        if "reconcile" in names:
             builders["reconcile"] = _reconcile(configuration, writer)
         yield OpenStages(builders=builders, shared={"writer": writer.statistics})
 

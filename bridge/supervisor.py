@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Protocol
 import structlog
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,7 @@ class Supervisor:
 
     def _noted(self, error: Exception) -> ExitCode | None:
         cause, code = _fatal_in(error, self._fatal)
-        self._last_error = f"{type(cause).__name__}: {cause}"
+        self._last_error = error_text(cause)
         self._last_error_at_ms = time.time_ns() // 1_000_000
         if code is None:
             log.error("stage_died", stage=self.name, error=self._last_error, exc_info=error)

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
 from bridge.config import load_kafka
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.kafka.clients import client_arguments, consumer_arguments
 from bridge.kafka.settings import KafkaSettings
@@ -45,7 +46,7 @@ def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
             raise
         raise CommandFailed(
             ExitCode.UNREACHABLE,
-            f"Kafka at {settings.bootstrap_servers} does not answer ({error}). Check that it runs, and"
+            f"Kafka at {settings.bootstrap_servers} does not answer ({error_text(error)}). Check that it runs, and"
             " kafka.bootstrap_servers, kafka.security and the credentials.",
         ) from error
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from bridge.clouds.errors import CloudError, Misconfigured, SchemaMismatch, Unanswered
 from bridge.clouds.settings import ApiSettings
+from bridge.error_text import error_text
 
 log = structlog.get_logger(__name__)
 
@@ -192,7 +193,7 @@ class HttpTransport:
                 " set the account's api.ca_file to the authority that signed it, or correct api.url",
                 api=request.api,
             )
-        return Unanswered(f"{self.host} could not be asked: {type(error).__name__}: {error}", api=request.api)
+        return Unanswered(f"{self.host} could not be asked: {error_text(error)}", api=request.api)
 
 
 def _tls_context(api: ApiSettings) -> ssl.SSLContext:

@@ -19,6 +19,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
@@ -130,8 +131,8 @@ class Fold(ConsumerRebalanceListener):
                 await self._run_consumer(stop)
             except _BROKER_TROUBLE as error:
                 self._counts["consumer_restarts"] += 1
-                self._problem = f"{type(error).__name__}: {error}"
-                log.warning("fold_consumer_failed", error=repr(error), retry_s=_RETRY_S)
+                self._problem = error_text(error)
+                log.warning("fold_consumer_failed", error=error_text(error), retry_s=_RETRY_S)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_RETRY_S):
                         await stop.wait()
@@ -212,8 +213,8 @@ class Fold(ConsumerRebalanceListener):
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
             except _BROKER_TROUBLE as error:
                 self._counts["takeover_retries"] += 1
-                self._problem = f"partition {place.partition} cannot be taken over: {error!r}"
-                log.warning("take_over_failed", partition=place.partition, error=repr(error))
+                self._problem = f"partition {place.partition} cannot be taken over: {error_text(error)}"
+                log.warning("take_over_failed", partition=place.partition, error=error_text(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
 
@@ -231,7 +232,7 @@ class Fold(ConsumerRebalanceListener):
                 hole_at = jump.expected
                 log.warning("fold_worker_lost_its_place", partition=place.partition, reason=str(jump))
             except _BROKER_TROUBLE as error:
-                log.warning("fold_worker_ended", partition=place.partition, error=repr(error))
+                log.warning("fold_worker_ended", partition=place.partition, error=error_text(error))
             finally:
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():

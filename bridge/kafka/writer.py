@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from aiokafka.structs import RecordMetadata, TopicPartition
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.kafka.outbox import Outbox, Outgoing, Write
 from bridge.kafka.producer import Producer, dismiss_producer, start_producer
 from bridge.kafka.settings import KafkaSettings
@@ -182,7 +183,7 @@ class KafkaWriter:
                 self._failure = None
                 await self._send_until_failure(self._producer)
             except Exception as error:  # noqa: BLE001 (whatever it is: a new producer and the same records again)
-                problem = f"{type(error).__name__}: {error}"
+                problem = error_text(error)
                 if problem != self._problem:
                     log.warning("kafka_write_failed", reason=problem, queued_records=self._outbox.records)
                 self._problem = problem

@@ -28,11 +28,13 @@ from bridge.clouds.directory import open_cloud
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Cloud, Pace
 from bridge.clouds.transport import HttpTransport
+from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.reconcile.account import DRAIN_S, AccountLookups
 from bridge.reconcile.membership import Membership
+from bridge.reconcile.repeats import RepeatedTrouble
 from bridge.reconcile.statistics import ReconcileStatistics
 from consumer.sink import Sink
 from schemas import LookupRequest
@@ -104,6 +106,7 @@ class Reconcile:
         self._partitions: tuple[int, ...] = ()
         self._is_connected = False
         self._problem: str | None = None
+        self._unconfirmed = RepeatedTrouble(monotonic)
         self._lookups_read = 0
         self._malformed = 0
         self._unknown_account = 0
@@ -129,7 +132,7 @@ class Reconcile:
         """Return a look at the stage."""
         return ReconcileStatistics(
             connected=self._is_connected,
-            problem=self._problem,
+            problem=self._told_problem(),
             partitions=self._partitions,
             proven_s_ago=self._membership.age_s(),
             lookups_read=self._lookups_read,
@@ -137,6 +140,11 @@ class Reconcile:
             unknown_account=self._unknown_account,
             accounts=tuple(account.statistics() for account in self._accounts.values()),
         )
+
+    def _told_problem(self) -> str | None:
+        if self._problem is None and self._unconfirmed.text is not None:
+            return f"commits are not confirmed: {self._unconfirmed.text}"
+        return self._problem
 
     async def _serve_group(self, stop: asyncio.Event, serving: Sequence[asyncio.Task[None]]) -> None:
         # 1. Join
@@ -201,9 +209,13 @@ class Reconcile:
                 await consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # The group is changing, or its coordinator: no proof until it has settled. What was read stays read.
-            log.info("commit_not_confirmed", problem=type(error).__name__)
+            times = self._unconfirmed.met(error_text(error))
+            if times is not None:
+                log.info("commit_not_confirmed", problem=self._unconfirmed.text, times=times)
         else:
             self._membership.proved(sent_at)
+            if self._unconfirmed.over():
+                log.info("commit_confirmed_again")
 
     def _own(self, partitions: Iterable[int], of_topic: Collection[int]) -> None:
         # 2. Own
@@ -227,7 +239,7 @@ class Reconcile:
         """Note why the group cannot be served; return how long to wait."""
         was_long = self._monotonic() - began > REJOIN_MOST_S
         wait_s = REJOIN_FIRST_S if was_long else min(REJOIN_MOST_S, wait_s * 2)
-        self._problem = f"{type(error).__name__}: {error}"
+        self._problem = error_text(error)
         log.warning(
             "lookups_not_read",
             topic=self._topic,
@@ -270,4 +282,4 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
         async with asyncio.timeout(CLOSE_S):
             await consumer.stop()
     except (KafkaError, TimeoutError) as error:
-        log.info("group_not_left", problem=f"{type(error).__name__}: {error}")
+        log.info("group_not_left", problem=error_text(error))

@@ -69,6 +69,7 @@ class Process:
                 apis=(),
                 warnings=("http.host = '0.0.0.0': the pages have no login",),
             ),
+            names=[stage.name for stage in stages],
             stages=self._open(),
             check_topics=check_topics or self._topics_are_right,
             redact=Redactor([Secret("hunter2-hunter2")]),
@@ -135,11 +136,14 @@ async def test_kafka_is_waited_for_and_status_says_so() -> None:
     running = asyncio.create_task(process.daemon.run())
     await process.until(lambda: len(attempts) > 3)
 
-    kafka = (await status_of(process.daemon))["kafka"]
+    status = await status_of(process.daemon)
+    kafka = status["kafka"]
     assert kafka["state"] == "unreachable"
     assert kafka["attempts"] >= 3
     assert "no answer" in kafka["last_error"]
     assert "hunter2" not in kafka["last_error"]
+    assert kafka["last_error"].count("KafkaConnectionError") == 1
+    assert {name: stage["state"] for name, stage in status["stages"].items()} == {"fold": "waiting"}
     assert process.shared == []
 
     answers.set()
