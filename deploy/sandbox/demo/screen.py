@@ -34,6 +34,8 @@ _KINDS = {
     "ota.upgrade.baseline": "first sightings",
     "ota.upgrade.status_changed": "changes of status",
     "ota.upgrade.progressed": "steps of progress",
+    "ota.upgrade.stalled": "stalls",
+    "ota.upgrade.resumed": "stalls over",
     "ota.upgrade.version_changed": "changes of version",
     "ota.device.removed": "devices removed",
 }
