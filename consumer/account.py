@@ -54,14 +54,13 @@ class AccountIngest:
         account: GatewayAccount,
         sink: Sink,
         *,
-        keep_raw: bool,
         close_deadline_s: float,
     ) -> None:
         self._account = account
         self._sink = sink
         self._close_deadline_s = close_deadline_s
         self._counters = Counters()
-        self._slicer = Slicer(Translator(account, self._counters, keep_raw=keep_raw), self._counters)
+        self._slicer = Slicer(Translator(account, self._counters), self._counters)
         self._watch = ConnectionWatch(account)
         self._progress = ProgressBook(account.name)
         self._partitions: dict[str, _SourcePartition] = {}

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
@@ -47,15 +47,12 @@ class Ingest:
         accounts: Sequence[GatewayAccount],
         sink: Sink,
         *,
-        evidence_raw: Literal["redacted", "none"] = "redacted",
         close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
         self._accounts: dict[str, AccountIngest] = {}
         for account in accounts:
             _check(account)
-            self._accounts[account.name] = AccountIngest(
-                account, sink, keep_raw=evidence_raw == "redacted", close_deadline_s=close_deadline_s
-            )
+            self._accounts[account.name] = AccountIngest(account, sink, close_deadline_s=close_deadline_s)
         self._stopped: dict[str, str] = {}
 
     async def run(self, stop: asyncio.Event) -> None:

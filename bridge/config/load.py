@@ -20,6 +20,7 @@ from bridge.config.settings import (
     AccountSettings,
     Configuration,
     EventSettings,
+    EvidenceSettings,
     HttpSettings,
     LogSettings,
 )
@@ -31,7 +32,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 ALIAS: Final = re.compile(r"[a-z0-9-]{1,40}")
 
-TABLES: Final = ("kafka", "http", "log", "policy", "events", "accounts")
+TABLES: Final = ("kafka", "http", "log", "policy", "events", "evidence", "accounts")
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
@@ -44,7 +45,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Configurat
     http = loader.table(HttpSettings, "http", checks.check_http)
     log = loader.table(LogSettings, "log", checks.check_numbers)
     events = loader.table(EventSettings, "events", checks.check_events)
-    accounts = loader.accounts()
+    evidence = loader.table(EvidenceSettings, "evidence", checks.check_numbers)
+    accounts = loader.accounts(evidence or EvidenceSettings())
     policy = loader.policy(events or EventSettings(), accounts)
     loader.unknown_tables()
     gateways = tuple(account.gateway for account in accounts if account.gateway is not None)
@@ -129,7 +131,7 @@ class _Loader:
             },
         )
 
-    def accounts(self) -> list[_Account]:
+    def accounts(self, evidence: EvidenceSettings) -> list[_Account]:
         tables = self.tables.get("accounts", {})
         if not isinstance(tables, dict):
             self.reader.problem("accounts", "is not a table", "Write each account as [accounts.<alias>]")
@@ -138,9 +140,10 @@ class _Loader:
             self.reader.problem(
                 "accounts", "names no account", "Write an [accounts.<alias>] table for each cloud project"
             )
-        return [account for name in tables if (account := self._account(name, tables[name])) is not None]
+        found = (self._account(name, tables[name], evidence) for name in tables)
+        return [account for account in found if account is not None]
 
-    def _account(self, name: str, table: object) -> _Account | None:
+    def _account(self, name: str, table: object, evidence: EvidenceSettings) -> _Account | None:
         path = f"accounts.{name}"
         if not ALIAS.fullmatch(name):
             self.reader.problem(
@@ -175,11 +178,17 @@ class _Loader:
                 access_key=own.access_key,
                 previous_access_key=own.previous_access_key,
                 gateway=gateway,
+                evidence_raw=evidence.raw,
             ),
             None
             if api is None
             else ApiAccount(
-                name=name, cloud=own.cloud, access_id=own.access_id, access_key=own.access_key, api=api
+                name=name,
+                cloud=own.cloud,
+                access_id=own.access_id,
+                access_key=own.access_key,
+                api=api,
+                evidence_raw=evidence.raw,
             ),
         )
 

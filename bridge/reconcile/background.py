@@ -107,7 +107,7 @@ class Background:
     async def _sweep(self) -> None:
         async with aclosing(self._cloud.sweep()) as pages:
             async for page in pages:
-                await self._sink.write([record_of(observation) for observation in page])
+                await self._sink.write([record_of(self._account, observation) for observation in page])
                 await self._give_way()
 
     async def _admitted(self) -> None:

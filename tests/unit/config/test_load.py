@@ -42,6 +42,15 @@ def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> No
     assert configuration.warnings == ()
 
 
+def test_raw_evidence_is_one_key_for_what_is_pushed_and_what_is_asked(written: Written) -> None:
+    plain = written.load()
+    written.set("evidence.raw", "none")
+    none = written.load()
+
+    assert (plain.gateways[0].evidence_raw, plain.apis[0].evidence_raw) == ("redacted", "redacted")
+    assert (none.gateways[0].evidence_raw, none.apis[0].evidence_raw) == ("none", "none")
+
+
 @pytest.mark.parametrize(
     "setting", [setting for _, setting in SETTINGS if setting.default is None], ids=own_path
 )

@@ -153,6 +153,19 @@ async def test_a_device_the_cloud_does_not_know_is_not_found() -> None:
 
 
 @in_virtual_time
+async def test_without_raw_evidence_neither_answers_nor_errors_carry_the_clouds_own_words() -> None:
+    async with serving(evidence_raw="none") as desk:
+        desk.model.firmware |= idle("dev1")
+        known, gone = desk.ask("dev1"), desk.ask("gone")
+        await asyncio.sleep(5)
+
+    assert set(desk.sink.answers) == {known, gone}
+    assert {(one.evidence.origin, one.evidence.raw) for one in desk.sink.observations} == {("lookup", None)}
+    assert b"device not exist" not in b"".join(record.value for record in desk.sink.records)
+    assert {one.status for one in desk.sink.observations} == {"idle", None}
+
+
+@in_virtual_time
 async def test_a_cloud_that_knows_none_of_the_devices_is_no_step_towards_their_removal() -> None:
     async with serving() as desk:
         lookup_id = desk.ask("dev1")
