@@ -101,6 +101,7 @@ class Background:
                     text=error.text,
                     trace_id=error.trace_id,
                     again_in_s=wait_s,
+                    remedy=error.remedy,
                 )
             await asyncio.sleep(max(POLL_S, began + wait_s - self._monotonic()))
 
