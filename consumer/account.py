@@ -102,9 +102,9 @@ class AccountIngest:
             stopped, others = group.split(AccountStopped)
             if others is not None or stopped is None:
                 raise
-            message = str(stopped.exceptions[0])
-            self._watch.stopped(message)
-            raise AccountStopped(account.name, message) from None
+            refusal = stopped.exceptions[0]
+            self._watch.stopped(str(refusal))
+            raise refusal from None
         finally:
             self._group = None
             left_s = (deadline_at or self._deadline_at()) - asyncio.get_running_loop().time()

@@ -16,7 +16,14 @@ from typing import Final
 import _pulsar
 import structlog
 
-from consumer.pulsar_client import CLIENT_CLOSE_S, OPERATION_TIMEOUT_S, close, open_client, subscribe
+from consumer.pulsar_client import (
+    CLIENT_CLOSE_S,
+    OPERATION_TIMEOUT_S,
+    NotSubscribed,
+    close,
+    open_client,
+    subscribe,
+)
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
 from consumer.source import MessageId, source_partition, topic_names
@@ -67,6 +74,8 @@ class GatewayThread:
         self._closing = False
         self._close_by = math.inf
         self._renew = False
+        self._told: set[str] = set()
+        """What the client said since it was subscribed: it tries every few seconds, and says the same."""
         # Written by the thread, read by the event loop.
         self._connected = False
         self._drained = asyncio.Event()
@@ -170,10 +179,12 @@ class GatewayThread:
                 for topic in topics
                 for name in self._client.get_topic_partitions(topic)
             ]
-        except _pulsar.PulsarException as error:
-            # Why, the probe finds out: the client calls most reasons a timeout.
-            log.info("gateway_not_subscribed", account=account.name, error=str(error))
+        except (NotSubscribed, _pulsar.PulsarException) as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                log.info("gateway_not_subscribed", account=account.name, error=str(error))
             return None
+        self._told.clear()
         self._counters.subscriptions += 1
         self._call(self._partitions_known, known)
         return consumer

@@ -53,7 +53,7 @@ class Ingest:
         for account in accounts:
             _check(account)
             self._accounts[account.name] = AccountIngest(account, sink, close_deadline_s=close_deadline_s)
-        self._stopped: dict[str, str] = {}
+        self._stopped: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Return after a clean stop. Raises NoAccountLeft when the gateway refused every account."""
@@ -61,7 +61,7 @@ class Ingest:
             for account, ingest in self._accounts.items():
                 group.create_task(self._run_account(account, ingest, stop))
         if self._accounts and len(self._stopped) == len(self._accounts):
-            raise NoAccountLeft(self._stopped)
+            raise NoAccountLeft(sorted(self._stopped))
         # Without a gateway account there is nothing to do, which is no reason to end the process.
         await stop.wait()
 
@@ -75,8 +75,8 @@ class Ingest:
         try:
             await ingest.run(stop)
         except AccountStopped as stopped:
-            self._stopped[account] = str(stopped)
-            log.error("account_stopped", account=account, reason=str(stopped))
+            self._stopped.append(account)
+            log.error("account_stopped", account=account, reason=stopped.what, remedy=stopped.remedy)
 
 
 def _check(account: GatewayAccount) -> None:

@@ -71,10 +71,12 @@ class RunningBridge:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines of one event."""
-        lines = [
-            line for line in self.log_file.read_text(encoding="utf-8").splitlines() if line.startswith("{")
-        ]
-        return [line for line in map(json.loads, lines) if line["event"] == event]
+        return [line for line in self.entries() if line["event"] == event]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return all lines of the log."""
+        lines = self.log_file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     async def logged(self, event: str) -> dict[str, Any]:
         """Return the first line of an event, once it is there."""

@@ -134,4 +134,11 @@ async def test_refusal_of_every_account_ends_with_3(
     (refused,) = bridge.log("stage_refused")
     assert refused["stage"] == "consumer"
     assert gateway_account.name in refused["error"]
+    assert (refused["exit_code"], "access_key" in refused["error"]) == (3, False)
+    (warned,), (told,) = bridge.log("gateway_disconnected"), bridge.log("account_stopped")
+    assert warned["reason"] == told["reason"]
+    assert "refuses the access key" in told["reason"]
+    assert f"accounts.{gateway_account.name}.access_key_file" in told["remedy"]
+    errors = [entry["event"] for entry in bridge.entries() if entry["level"] == "error"]
+    assert errors == ["account_stopped", "stage_refused"]
     assert "0" * 32 not in bridge.log_file.read_text()

@@ -187,7 +187,7 @@ async def test_no_account_left_ends_the_process_and_stops_the_other_stages_clean
 
     async def refuse() -> None:
         await both_run.wait()
-        raise NoAccountLeft({"tuya-demo": "the access key is wrong"})
+        raise NoAccountLeft(["tuya-demo"])
 
     process = Process(FakeStage("consumer", refuse), FakeStage("fold"))
     running = asyncio.create_task(process.daemon.run())
