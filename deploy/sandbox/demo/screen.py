@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
@@ -27,8 +28,8 @@ _NOT_SHOWN = "ota.upgrade.progressed"
 """Far more than a person reads; they are counted."""
 _MOST_DIFFERENCES = 50
 _WHY_AVAILABLE = (
-    "A device shows its most telling channel. available: its upgrade succeeded, and the next version of another",
-    "channel (of its MCU, say) is on offer, which nobody has started.",
+    "available: the upgrade succeeded, and a newer version is on offer for another",
+    "channel of the device (its MCU, say). A device shows its most telling channel.",
 )
 _KINDS = {
     "ota.upgrade.baseline": "first sightings",
@@ -123,6 +124,7 @@ class Screen:
             *("devices", "the cloud's truth", "ota.upgrade-state.v1", ""),
             title="How the devices ended, and what the bridge's state table says",
             title_justify="left",
+            box=SIMPLE_HEAD,
         )
         for column in table.columns[1:3]:
             column.justify = "right"
@@ -153,24 +155,24 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     """Name and sentence of each figure, for somebody who sees this for the first time."""
     kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in tally.kinds.most_common())
-    yield "events", f"{tally.events} on ota.upgrade-events.v1: {kinds}"
+    yield "events", f"{tally.events}: {kinds}"
     sent, dropped = report["pushes_sent"], report["pushes_dropped"]
-    yield "pushes", f"{sent} messages came through the gateway, {dropped} more were lost on the way"
+    yield "pushes", f"{sent} came through the gateway, {dropped} more were lost on the way"
     if tally.latencies_ms:
         percentiles = (f"p{percent} {tally.latency_percentile(percent):.0f} ms" for percent in (50, 90, 99))
         yield (
             "push to event",
-            f"{', '.join(percentiles)} between a message and its event on Kafka, as a consumer sees it",
+            f"{', '.join(percentiles)}, as a consumer of Kafka sees it",
         )
     calls = ", ".join(f"{count} {api}" for api, count in sorted(requests["per_api"].items()))
     total = sum(requests["per_api"].values())
     yield (
         "lookups made",
-        f"{total} calls of the cloud's API, to confirm outcomes and learn what was lost: {calls}",
+        f"{total}, to confirm outcomes and learn what was lost: {calls}",
     )
     yield (
         "attempts",
-        f"{attempts.began} upgrades began; a phantom is one that was told and never began, merged are two told as one",
+        f"{attempts.began} began; phantom: told, never begun; merged: two told as one",
     )
 
 

@@ -79,10 +79,10 @@ def test_a_newcomer_learns_why_a_device_ends_available_and_what_is_counted(
     )
 
     shown = capsys.readouterr().out
-    assert "available: its upgrade succeeded, and the next version of another" in shown
-    assert "1 on ota.upgrade-events.v1: 1 changes of status" in shown
+    assert "available: the upgrade succeeded, and a newer version is on offer for another" in shown
+    assert "1: 1 changes of status" in shown
     assert "3 more were lost on the way" in shown
     assert "p99 40 ms" in shown
-    assert "5 calls of the cloud's API" in shown
+    assert "5, to confirm outcomes and learn what was lost: 5 firmware" in shown
     assert "phantom attempts: 0, merged attempts: 0\ntruth == state: 1/1\n" in shown
     assert len(shown.splitlines()) <= 24, "a screen"
