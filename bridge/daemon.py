@@ -28,7 +28,8 @@ from bridge.kafka.clients import client_arguments
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
 from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
-from bridge.supervisor import StageStatus, Supervisor, stopped_within
+from bridge.stopping import stopped_within, unless_stopped
+from bridge.supervisor import StageStatus, Supervisor
 from bridge.version import VERSION
 
 log = structlog.get_logger(__name__)
@@ -184,7 +185,7 @@ class Daemon:
         while not self._stop.is_set():
             attempts = self._kafka.attempts + 1
             try:
-                if not await _unless_stopped(self._stop, self._check_topics()):
+                if not await unless_stopped(self._stop, self._check_topics()):
                     return False
             except TopicsRefused as refused:
                 self._note_kafka("refused", attempts, str(refused))
@@ -320,19 +321,3 @@ async def _signals(daemon: Daemon) -> AsyncIterator[None]:
     finally:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
-
-
-async def _unless_stopped(stop: asyncio.Event, work: Awaitable[object]) -> bool:
-    """Await the work, or cancel it when `stop` is set first; tell whether it was done."""
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return False
-        await task
-        return True
-    finally:
-        stopped.cancel()
-        task.cancel()
-        await asyncio.wait({task, stopped})

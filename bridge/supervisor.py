@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
+from bridge.stopping import stopped_within
 
 log = structlog.get_logger(__name__)
 
@@ -132,16 +133,6 @@ class Supervisor:
         log.warning("stage_restarts", stage=self.name, in_s=pause_s)
         if not await stopped_within(stop, pause_s):
             self._restarts += 1
-
-
-async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait this long, or until `stop` is set; tell which."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _fatal_in(error: BaseException, fatal: FatalErrors) -> tuple[BaseException, ExitCode | None]:

@@ -7,6 +7,7 @@ nothing is acknowledged before the sink confirmed it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import deque
@@ -30,6 +31,8 @@ log = structlog.get_logger(__name__)
 
 WRITE_RECORDS: Final = 5000
 """Slices that wait together are written together, up to about this many records."""
+_LAST_PROGRESS_S: Final = 1.0
+"""Nothing is lost without it: the next process goes by the progress before, which is one period older."""
 _REFUSED_RETRY_S: Final = 5.0
 _LEAST_CLOSE_S: Final = 1.0
 _CLOSE_SHARE: Final = 0.3
@@ -235,9 +238,6 @@ class AccountIngest:
             async with asyncio.timeout_at(deadline_at):
                 await gateway.stop_receiving()
                 await self._idle.wait()
-                records = self._progress.records(_now_ms())
-                if records:
-                    await self._sink.write(records)
         except TimeoutError:
             messages, _ = gateway.unconfirmed
             log.warning(
@@ -248,6 +248,12 @@ class AccountIngest:
             )
             for task in self._working:
                 task.cancel()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_PROGRESS_S):
+                records = self._progress.records(_now_ms())
+                if records:
+                    await self._sink.write(records)
 
     def _deadline_at(self) -> float:
         return asyncio.get_running_loop().time() + self._close_deadline_s

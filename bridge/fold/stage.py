@@ -8,7 +8,6 @@ the callback only pauses the partition and starts that task.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -27,9 +26,11 @@ from bridge.fold.takeover import PartitionOwnership, take_over
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
+from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
+from bridge.stopping import stopped_within
 
 log = structlog.get_logger(__name__)
 
@@ -133,9 +134,7 @@ class Fold(ConsumerRebalanceListener):
                 self._counts["consumer_restarts"] += 1
                 self._problem = error_text(error)
                 log.warning("fold_consumer_failed", error=error_text(error), retry_s=_RETRY_S)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY_S):
-                        await stop.wait()
+                await stopped_within(stop, _RETRY_S)
 
     async def _run_consumer(self, stop: asyncio.Event) -> None:
         settings = self._ownership.settings
@@ -148,15 +147,15 @@ class Fold(ConsumerRebalanceListener):
                 self._consumer, self._tasks = consumer, tasks
                 consumer.subscribe([self._ownership.topics.observations], listener=self)
                 try:
-                    await consumer.start()
-                    await self._dispatch(consumer, stop)
+                    if await join_group(consumer, stop):
+                        await self._dispatch(consumer, stop)
                 except _BROKER_TROUBLE as error:
                     failure = error
                 finally:
                     await self._release()
         finally:
             self._consumer = self._tasks = None
-            await consumer.stop()
+            await leave_group(consumer)
         if failure is not None:
             raise failure
 

@@ -83,6 +83,14 @@ async def dismiss_producer(producer: Producer) -> None:
             await asyncio.wait([sender], timeout=STOP_WITHIN_S / 2)
             if sender.done():
                 break
-        if sender.done() and not sender.cancelled():
-            sender.exception()
+        _retrieved(sender)
+    transactions = producer._txn_manager  # noqa: SLF001
+    if transactions is not None and (waiter := transactions.wait_for_transaction_end()) is not None:
+        _retrieved(waiter)
     await producer.client.close()
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Ask for the error, if there is one: whoever dismisses the producer knows of the trouble."""
+    if future.done() and not future.cancelled():
+        future.exception()

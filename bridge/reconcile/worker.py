@@ -30,12 +30,14 @@ from bridge.clouds.shape import Cloud, Pace
 from bridge.clouds.transport import HttpTransport
 from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
+from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.reconcile.account import DRAIN_S, AccountLookups
 from bridge.reconcile.membership import Membership
 from bridge.reconcile.repeats import RepeatedTrouble
 from bridge.reconcile.statistics import ReconcileStatistics
+from bridge.stopping import stopped_within, unless_stopped
 from consumer.sink import Sink
 from schemas import LookupRequest
 
@@ -49,9 +51,6 @@ RECORDS_AT_ONCE: Final = 1000
 REJOIN_FIRST_S: Final = 1.0
 REJOIN_MOST_S: Final = 30.0
 """Kafka is not there, or refuses: joined again after this, doubled each time."""
-
-CLOSE_S: Final = 10.0
-"""Leaving the group is a courtesy that must not hold up the end of the process."""
 
 
 def wall_ms() -> int:
@@ -123,7 +122,7 @@ class Reconcile:
                         await self._serve_group(stop, serving)
                     except (KafkaError, OSError) as error:
                         wait_s = self._lost_kafka(error, wait_s, began)
-                        await _until(stop, wait_s)
+                        await stopped_within(stop, wait_s)
         finally:
             for transport in self._transports:
                 await transport.close()
@@ -160,7 +159,8 @@ class Reconcile:
             ),
         )
         try:
-            await consumer.start()
+            if not await join_group(consumer, stop):
+                return
             self._is_connected, self._problem = True, None
             while not stop.is_set():
                 # 3. Read
@@ -172,14 +172,15 @@ class Reconcile:
                         offsets[partition] = record.offset + 1
                 # 4. Commit
                 if offsets or (self._partitions and self._membership.is_due()):
-                    await self._commit(consumer, offsets)
+                    # What a stop leaves uncommitted is read again by the next owner, who can still serve it.
+                    await unless_stopped(stop, self._commit(consumer, offsets))
             if serving:
                 # The group must not give our accounts away while their last requests are under way.
                 await asyncio.wait(serving, timeout=DRAIN_S + 1)
         finally:
             self._is_connected = False
             self._suspend()
-            await _close(consumer)
+            await leave_group(consumer)
 
     def _accept(self, record: ConsumerRecord) -> None:
         self._lookups_read += 1
@@ -267,19 +268,3 @@ class _Ownership(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._own(partition.partition for partition in assigned)
-
-
-async def _until(stop: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await stop.wait()
-    except TimeoutError:
-        return
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await consumer.stop()
-    except (KafkaError, TimeoutError) as error:
-        log.info("group_not_left", problem=error_text(error))
