@@ -27,6 +27,7 @@ from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
@@ -79,8 +80,14 @@ class Fold(ConsumerRebalanceListener):
     name = "fold"
 
     def __init__(
-        self, settings: KafkaSettings, policy: Policy, *, lookup_rates: Mapping[str, float] | None = None
+        self,
+        settings: KafkaSettings,
+        policy: Policy,
+        *,
+        lookup_rates: Mapping[str, float] | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach()
         self._counts: Counter[str] = Counter()
         self._ownership = PartitionOwnership(
             settings=settings,
@@ -147,7 +154,7 @@ class Fold(ConsumerRebalanceListener):
                 self._consumer, self._tasks = consumer, tasks
                 consumer.subscribe([self._ownership.topics.observations], listener=self)
                 try:
-                    if await join_group(consumer, stop):
+                    if await join_group(consumer, stop, self._reach):
                         await self._dispatch(consumer, stop)
                 except _BROKER_TROUBLE as error:
                     failure = error
@@ -155,7 +162,7 @@ class Fold(ConsumerRebalanceListener):
                     await self._release()
         finally:
             self._consumer = self._tasks = None
-            await leave_group(consumer)
+            await leave_group(consumer, self._reach)
         if failure is not None:
             raise failure
 

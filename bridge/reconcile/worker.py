@@ -31,6 +31,7 @@ from bridge.clouds.transport import HttpTransport
 from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.reconcile.account import DRAIN_S, AccountLookups
@@ -79,7 +80,9 @@ class Reconcile:
         now_ms: Callable[[], int] = wall_ms,
         monotonic: Callable[[], float] = boot_s,
         jitter: Callable[[], float] = random.random,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach()
         self._kafka = kafka
         self._topic = topic_name(kafka.prefix, "lookups")
         self._monotonic = monotonic
@@ -159,7 +162,7 @@ class Reconcile:
             ),
         )
         try:
-            if not await join_group(consumer, stop):
+            if not await join_group(consumer, stop, self._reach):
                 return
             self._is_connected, self._problem = True, None
             while not stop.is_set():
@@ -180,7 +183,7 @@ class Reconcile:
         finally:
             self._is_connected = False
             self._suspend()
-            await leave_group(consumer)
+            await leave_group(consumer, self._reach)
 
     def _accept(self, record: ConsumerRecord) -> None:
         self._lookups_read += 1

@@ -10,6 +10,7 @@ import structlog
 from aiokafka.errors import KafkaConnectionError
 
 from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
 from tests.virtual_time import in_virtual_time
 
 
@@ -31,6 +32,8 @@ class Consumer:
             self.was_cancelled = True
             raise
 
+    async def send(self, node_id: int, request: object) -> None: ...
+
     async def stop(self) -> None:
         await asyncio.Event().wait()
 
@@ -44,7 +47,7 @@ async def test_stop_ends_the_wait_for_an_assignment_that_does_not_come() -> None
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(5, stop.set)
 
-    assert not await join_group(consumer, stop)
+    assert not await join_group(consumer, stop, Reach())
     assert consumer.was_cancelled
 
 
@@ -53,7 +56,7 @@ async def test_group_that_cannot_be_joined_is_an_error_of_the_caller() -> None:
     consumer: Any = Consumer(KafkaConnectionError("nobody there"))
 
     with pytest.raises(KafkaConnectionError):
-        await join_group(consumer, asyncio.Event())
+        await join_group(consumer, asyncio.Event(), Reach())
 
 
 @in_virtual_time
@@ -61,7 +64,7 @@ async def test_group_that_does_not_answer_the_leaving_is_left_with_the_connectio
     consumer: Any = Consumer()
 
     with structlog.testing.capture_logs() as lines:
-        await leave_group(consumer)
+        await leave_group(consumer, Reach())
 
     assert [line["event"] for line in lines] == ["group_not_left"]
     assert consumer.client_closed
