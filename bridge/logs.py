@@ -95,6 +95,9 @@ def is_worth_telling(record: logging.LogRecord) -> bool:
 
 
 def _waits_for_coordinator(record: logging.LogRecord) -> bool:
+    if str(record.msg).startswith("Marking the coordinator dead"):
+        return True  # it is looked for anew; the line that says why is told beside it
+
     return str(record.msg).startswith("Group Coordinator Request failed") and any(
         isinstance(argument, COORDINATOR_COMES) for argument in record.args or ()
     )

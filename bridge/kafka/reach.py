@@ -96,7 +96,7 @@ class Reach:
         if self._under_way:
             silent_since = max(min(self._under_way.values()), self._answered_at)
             if now - silent_since > SILENT_AFTER_S:
-                return self._told(silent_since, "no request was answered since")
+                return self._told(silent_since, "requests are sent and none is answered")
         for since, refusal in self._coordinator_missing.values():
             if now - since > COORDINATOR_AFTER_S:
                 return self._told(

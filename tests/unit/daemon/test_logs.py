@@ -42,7 +42,7 @@ def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_ar
     assert "NotLeader" in line
 
 
-@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["debug"])])
+@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["debug", "debug"])])
 def test_coordinator_that_is_still_coming_is_no_error_line_but_one_that_refuses_is(
     level: str, told: list[str]
 ) -> None:
@@ -50,6 +50,7 @@ def test_coordinator_that_is_still_coming_is_no_error_line_but_one_that_refuses_
     library = logging.getLogger("aiokafka.consumer.group_coordinator")
 
     library.error("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    library.warning("Marking the coordinator dead (node %s)for group %s.", 1, "ota-fold")
     library.error("Group Coordinator Request failed: %s", UnknownError())
 
     levels = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
