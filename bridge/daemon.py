@@ -21,13 +21,16 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from bridge.config.settings import Configuration
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
+from bridge.kafka.reach import Outage
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
-from bridge.stages import FATAL, OpenStages, StageName, open_stages
-from bridge.supervisor import StageStatus, Supervisor, stopped_within
+from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
+from bridge.stopping import stopped_within, unless_stopped
+from bridge.supervisor import StageStatus, Supervisor
 from bridge.version import VERSION
 
 log = structlog.get_logger(__name__)
@@ -38,17 +41,22 @@ STOP_WITHIN_S: Final = 25.0
 LAST_RESORT_S: Final = 3.0
 """This long after the deadline a process that still hangs ends itself, showing where it hung."""
 
+WATCH_S: Final = 1.0
+"""How late an outage of Kafka, or its end, is logged; `/status` looks itself."""
+
 KAFKA_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
 
 
 class KafkaStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Whether the topics could be checked at start; afterwards the stages tell about their own connections."""
+    """At start: whether the topics could be checked. Afterwards: whether the stages' clients get answers."""
 
     state: Literal["connecting", "unreachable", "refused", "ready"]
     bootstrap_servers: str
     attempts: int = 0
     last_error: str | None = None
+    unreachable_since_ms: int | None = None
     ready_at_ms: int | None = None
+    """Since when it answers."""
 
 
 class AccountStatus(Struct, frozen=True, kw_only=True):
@@ -77,13 +85,15 @@ class Status(Struct, frozen=True, kw_only=True):
 class Daemon:
     """One process of the bridge.
 
-    `stages` opens what the stages share and yields what builds each; `check_topics` is awaited until it passes.
+    `names` are the stages that will run; `stages` opens what they share and yields what builds each; `check_topics`
+    is awaited until it passes.
     """
 
     def __init__(
         self,
         configuration: Configuration,
         *,
+        names: Sequence[str],
         stages: AbstractAsyncContextManager[OpenStages],
         check_topics: Callable[[], Awaitable[object]],
         redact: Redactor,
@@ -91,6 +101,7 @@ class Daemon:
         kafka_pauses_s: Sequence[float] = KAFKA_PAUSES_S,
     ) -> None:
         self._configuration = configuration
+        self._names = names
         self._stages = stages
         self._check_topics = check_topics
         self._redact = redact
@@ -100,6 +111,7 @@ class Daemon:
         self._exit_code = ExitCode.OK
         self._supervisors: list[Supervisor] = []
         self._shared: Mapping[str, Callable[[], Struct]] = {}
+        self._outage: Callable[[], Outage | None] = lambda: None
         self._working = False
         self._started_at_ms = time.time_ns() // 1_000_000
         self._began = time.monotonic()
@@ -163,12 +175,14 @@ class Daemon:
         if not await self._topics_ready():
             return
         async with self._stages as opened, asyncio.TaskGroup() as group:
-            self._shared = opened.shared
+            self._shared, self._outage = opened.shared, opened.outage
             self._supervisors = [
                 Supervisor(name, build, fatal=FATAL) for name, build in sorted(opened.builders.items())
             ]
             for supervisor in self._supervisors:
                 group.create_task(self._supervise(supervisor), name=supervisor.name)
+            if self._supervisors:
+                group.create_task(self._watch_kafka(), name="kafka-watch")
 
     async def _supervise(self, supervisor: Supervisor) -> None:
         code = await supervisor.run(self._stop)
@@ -180,7 +194,7 @@ class Daemon:
         while not self._stop.is_set():
             attempts = self._kafka.attempts + 1
             try:
-                if not await _unless_stopped(self._stop, self._check_topics()):
+                if not await unless_stopped(self._stop, self._check_topics()):
                     return False
             except TopicsRefused as refused:
                 self._note_kafka("refused", attempts, str(refused))
@@ -190,14 +204,9 @@ class Daemon:
                 return False
             except (KafkaError, OSError, TimeoutError) as error:
                 pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
-                self._note_kafka("unreachable", attempts, f"{type(error).__name__}: {error}")
-                log.warning(
-                    "kafka_unreachable",
-                    bootstrap_servers=self._configuration.kafka.bootstrap_servers,
-                    error=self._kafka.last_error,
-                    retry_in_s=pause_s,
-                    remedy="check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
-                )
+                since_ms = self._kafka.unreachable_since_ms or time.time_ns() // 1_000_000
+                self._note_kafka("unreachable", attempts, error_text(error), since_ms=since_ms)
+                self._warn_unreachable(retry_in_s=pause_s)
                 await stopped_within(self._stop, pause_s)
             else:
                 self._note_kafka("ready", attempts, None)
@@ -205,15 +214,46 @@ class Daemon:
                 return True
         return False
 
+    async def _watch_kafka(self) -> None:
+        """Tell, once each, that Kafka went away and that it is back; what is asked of it the stages ask anyway."""
+        while not await stopped_within(self._stop, WATCH_S):
+            self._look_at_kafka()
+
+    def _look_at_kafka(self) -> None:
+        outage, was_away = self._outage(), self._kafka.state == "unreachable"
+        attempts = self._kafka.attempts
+        if outage is not None and not was_away:
+            self._note_kafka("unreachable", attempts, outage.error, since_ms=outage.since_ms)
+            self._warn_unreachable()
+        elif outage is None and was_away and self._supervisors:
+            self._note_kafka("ready", attempts, None)
+            log.info("kafka_ready", attempts=attempts)
+
+    def _warn_unreachable(self, **more: object) -> None:
+        log.warning(
+            "kafka_unreachable",
+            bootstrap_servers=self._configuration.kafka.bootstrap_servers,
+            error=self._kafka.last_error,
+            remedy="check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
+            **more,
+        )
+
     def _note_kafka(
-        self, state: Literal["unreachable", "refused", "ready"], attempts: int, error: str | None
+        self,
+        state: Literal["unreachable", "refused", "ready"],
+        attempts: int,
+        error: str | None,
+        *,
+        since_ms: int | None = None,
     ) -> None:
+        now_ms = time.time_ns() // 1_000_000
         self._kafka = KafkaStatus(
             state=state,
             bootstrap_servers=self._configuration.kafka.bootstrap_servers,
             attempts=attempts,
             last_error=None if error is None else self._redact(error),
-            ready_at_ms=time.time_ns() // 1_000_000 if state == "ready" else None,
+            unreachable_since_ms=since_ms,
+            ready_at_ms=now_ms if state == "ready" else None,
         )
 
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
@@ -230,6 +270,7 @@ class Daemon:
 
     def status(self) -> Status:
         """Return what `/status` shows."""
+        self._look_at_kafka()
         configuration = self._configuration
         gateways = {account.name: account.cloud for account in configuration.gateways}
         apis = {account.name: account.cloud for account in configuration.apis}
@@ -244,7 +285,8 @@ class Daemon:
                 name: AccountStatus(cloud=cloud, gateway=name in gateways, api=name in apis)
                 for name, cloud in sorted((gateways | apis).items())
             },
-            stages={supervisor.name: supervisor.status() for supervisor in self._supervisors},
+            stages={name: StageStatus(state="waiting", restarts=0) for name in self._names}
+            | {supervisor.name: supervisor.status() for supervisor in self._supervisors},
             shared={name: statistics() for name, statistics in self._shared.items()},
         )
 
@@ -261,7 +303,7 @@ def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact
         faulthandler.cancel_dump_traceback_later()
 
 
-async def _run(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:
+async def _run(configuration: Configuration, names: Sequence[StageName], redact: Redactor) -> ExitCode:
     try:
         client_arguments(configuration.kafka)
     except OSError as error:
@@ -271,16 +313,18 @@ async def _run(configuration: Configuration, stages: Sequence[StageName], redact
             remedy="kafka.ca_file wants a PEM file of certificates",
         )
         return ExitCode.USAGE
+    names = stages_with_work(configuration, names)
     daemon = Daemon(
         configuration,
-        stages=open_stages(configuration, stages),
+        names=names,
+        stages=open_stages(configuration, names),
         check_topics=lambda: ensure_topics(configuration.kafka),
         redact=redact,
     )
     log.info(
         "starting",
         version=VERSION,
-        stages=list(stages),
+        stages=list(names),
         accounts=list(configuration.account_names()),
         kafka=configuration.kafka.bootstrap_servers,
     )
@@ -313,19 +357,3 @@ async def _signals(daemon: Daemon) -> AsyncIterator[None]:
     finally:
         for each in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(each)
-
-
-async def _unless_stopped(stop: asyncio.Event, work: Awaitable[object]) -> bool:
-    """Await the work, or cancel it when `stop` is set first; tell whether it was done."""
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return False
-        await task
-        return True
-    finally:
-        stopped.cancel()
-        task.cancel()
-        await asyncio.wait({task, stopped})

@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, TextIO
 
 import structlog
-from aiokafka.errors import NotEnoughReplicasError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+    NotEnoughReplicasError,
+)
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bridge.config.settings import LogSettings
@@ -29,6 +34,12 @@ QUIET_LIBRARIES: Final = {
     "uvicorn": logging.WARNING,
     "asyncio": logging.WARNING,
 }
+
+COORDINATOR_COMES: Final = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 _QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'?]*\?)[^\s\"'\\]+", re.IGNORECASE)
 
@@ -73,8 +84,23 @@ def is_worth_telling(record: logging.LogRecord) -> bool:
     Kafka answers the first record of a transaction with `NotEnoughReplicas` while it verifies the transaction, for
     clients that do not know its real name for that; the library tries again at once. Where replicas really are
     missing the transaction takes long, and `slow_transaction` says so.
+
+    The coordinator of a group is not there at the first start on a new cluster, which makes its topic then, and while a
+    broker takes over another's groups; the library asks again. One that stays away is told as `kafka_unreachable`.
     """
+    if record.name == "aiokafka.consumer.group_coordinator" and _waits_for_coordinator(record):
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
     return record.name != "aiokafka.producer.sender" or NotEnoughReplicasError not in (record.args or ())
+
+
+def _waits_for_coordinator(record: logging.LogRecord) -> bool:
+    if str(record.msg).startswith("Marking the coordinator dead"):
+        return True  # it is looked for anew; the line that says why is told beside it
+
+    return str(record.msg).startswith("Group Coordinator Request failed") and any(
+        isinstance(argument, COORDINATOR_COMES) for argument in record.args or ()
+    )
 
 
 class Redactor:

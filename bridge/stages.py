@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from bridge.config.settings import Configuration
 from bridge.exit_codes import ExitCode
+from bridge.kafka.reach import Outage, Reach
 from bridge.supervisor import FatalErrors, Stage
 from consumer.errors import Misconfigured, NoAccountLeft
 from consumer.sink import Sink
@@ -27,32 +29,45 @@ class OpenStages(Struct, frozen=True, kw_only=True):
 
     builders: Mapping[str, Callable[[], Stage]]
     shared: Mapping[str, Callable[[], Struct]] = {}
+    outage: Callable[[], Outage | None] = lambda: None
+    """What the stages' clients found out about Kafka."""
 
 
-@contextlib.asynccontextmanager
-async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[OpenStages]:
-    """Yield what builds each of the named stages, and close what they share when all have stopped.
+def stages_with_work(configuration: Configuration, names: Sequence[StageName]) -> tuple[StageName, ...]:
+    """Return which of the named stages will run.
 
     A stage for which the configuration has no account is left out: without a gateway nothing is pushed, without an
     API nothing can be asked.
     """
-    consumes = "consumer" in names and bool(configuration.gateways)
-    asks = "reconcile" in names and bool(configuration.apis)
+    idle: set[StageName] = set()
+    if not configuration.gateways:
+        idle.add("consumer")
+    if not configuration.apis:
+        idle.add("reconcile")
+    return tuple(name for name in STAGES if name in names and name not in idle)
+
+
+@contextlib.asynccontextmanager
+async def open_stages(configuration: Configuration, names: Sequence[StageName]) -> AsyncIterator[OpenStages]:
+    """Yield what builds each of the named stages, and close what they share when all have stopped."""
+    reach = Reach()
     builders: dict[str, Callable[[], Stage]] = {}
     if "fold" in names:
-        builders["fold"] = _fold(configuration)
-    if not consumes and not asks:
-        yield OpenStages(builders=builders)
+        builders["fold"] = _fold(configuration, reach)
+    if "consumer" not in names and "reconcile" not in names:
+        yield OpenStages(builders=builders, outage=reach.outage)
         return
 
+    from bridge.kafka.producer import start_producer
     from bridge.kafka.writer import KafkaWriter
 
-    async with KafkaWriter(configuration.kafka) as writer:
-        if consumes:
+    start = functools.partial(start_producer, reach=reach)
+    async with KafkaWriter(configuration.kafka, start=start) as writer:
+        if "consumer" in names:
             builders["consumer"] = _consumer(configuration, writer)
-        if asks:
-            builders["reconcile"] = _reconcile(configuration, writer)
-        yield OpenStages(builders=builders, shared={"writer": writer.statistics})
+        if "reconcile" in names:
+            builders["reconcile"] = _reconcile(configuration, writer, reach)
+        yield OpenStages(builders=builders, shared={"writer": writer.statistics}, outage=reach.outage)
 
 
 def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
@@ -62,14 +77,14 @@ def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
     return lambda: Ingest(configuration.gateways, sink, past=KafkaProgress(configuration.kafka))
 
 
-def _fold(configuration: Configuration) -> Callable[[], Stage]:
+def _fold(configuration: Configuration, reach: Reach) -> Callable[[], Stage]:
     from bridge.fold.stage import Fold
 
     rates = {account.name: account.api.rate_per_s for account in configuration.apis}
-    return lambda: Fold(configuration.kafka, configuration.policy, lookup_rates=rates)
+    return lambda: Fold(configuration.kafka, configuration.policy, lookup_rates=rates, reach=reach)
 
 
-def _reconcile(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
+def _reconcile(configuration: Configuration, sink: Sink, reach: Reach) -> Callable[[], Stage]:
     from bridge.reconcile.worker import Reconcile
 
-    return lambda: Reconcile(configuration.apis, configuration.kafka, sink)
+    return lambda: Reconcile(configuration.apis, configuration.kafka, sink, reach=reach)

@@ -10,7 +10,9 @@ from typing import Any, Final, Literal, Protocol
 import structlog
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
+from bridge.stopping import stopped_within
 
 log = structlog.get_logger(__name__)
 
@@ -113,7 +115,7 @@ class Supervisor:
 
     def _noted(self, error: Exception) -> ExitCode | None:
         cause, code = _fatal_in(error, self._fatal)
-        self._last_error = f"{type(cause).__name__}: {cause}"
+        self._last_error = error_text(cause)
         self._last_error_at_ms = time.time_ns() // 1_000_000
         if code is None:
             log.error("stage_died", stage=self.name, error=self._last_error, exc_info=error)
@@ -131,16 +133,6 @@ class Supervisor:
         log.warning("stage_restarts", stage=self.name, in_s=pause_s)
         if not await stopped_within(stop, pause_s):
             self._restarts += 1
-
-
-async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait this long, or until `stop` is set; tell which."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return False
-    return True
 
 
 def _fatal_in(error: BaseException, fatal: FatalErrors) -> tuple[BaseException, ExitCode | None]:

@@ -7,6 +7,7 @@ nothing is acknowledged before the sink confirmed it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import deque
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 WRITE_RECORDS: Final = 5000
 """Slices that wait together are written together, up to about this many records."""
+_LAST_PROGRESS_S: Final = 1.0
+"""Nothing is lost without it: the next process goes by the progress before, which is one period older."""
 _REFUSED_RETRY_S: Final = 5.0
 _LEAST_CLOSE_S: Final = 1.0
 _CLOSE_SHARE: Final = 0.3
@@ -56,14 +59,13 @@ class AccountIngest:
         sink: Sink,
         *,
         past: ProgressReader | None,
-        keep_raw: bool,
         close_deadline_s: float,
     ) -> None:
         self._account = account
         self._sink = sink
         self._close_deadline_s = close_deadline_s
         self._counters = Counters()
-        self._slicer = Slicer(Translator(account, self._counters, keep_raw=keep_raw), self._counters)
+        self._slicer = Slicer(Translator(account, self._counters), self._counters)
         self._watch = ConnectionWatch(account)
         self._progress = ProgressBook(account.name, account.gateway)
         self._progress_writer = ProgressWriter(account, self._progress, sink, past)
@@ -110,9 +112,9 @@ class AccountIngest:
             stopped, others = group.split(AccountStopped)
             if others is not None or stopped is None:
                 raise
-            message = str(stopped.exceptions[0])
-            self._watch.stopped(message)
-            raise AccountStopped(account.name, message) from None
+            refusal = stopped.exceptions[0]
+            self._watch.stopped(str(refusal))
+            raise refusal from None
         finally:
             self._group = None
             left_s = (deadline_at or self._deadline_at()) - asyncio.get_running_loop().time()
@@ -252,7 +254,6 @@ class AccountIngest:
             async with asyncio.timeout_at(deadline_at):
                 await gateway.stop_receiving()
                 await self._idle.wait()
-                await self._progress_writer.write()
         except TimeoutError:
             messages, _ = gateway.unconfirmed
             log.warning(
@@ -263,6 +264,10 @@ class AccountIngest:
             )
             for task in self._working:
                 task.cancel()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_PROGRESS_S):
+                await self._progress_writer.write()
 
     def _deadline_at(self) -> float:
         return asyncio.get_running_loop().time() + self._close_deadline_s

@@ -13,7 +13,7 @@ for ever and shown in the statistics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 
 class ConsumerError(Exception):
@@ -42,17 +42,18 @@ class IdConflict(Rejected):
 
 
 class AccountStopped(ConsumerError):
-    """The gateway said no, again and again: what is refused, where, and what to do is the message."""
+    """The gateway said no, again and again: what is refused, where, and what to do."""
 
-    def __init__(self, account: str, message: str) -> None:
+    def __init__(self, account: str, what: str, remedy: str | None) -> None:
         self.account = account
-        super().__init__(message)
+        self.what = what
+        self.remedy = remedy
+        super().__init__(what if remedy is None else f"{what}: {remedy}")
 
 
 class NoAccountLeft(ConsumerError):
-    """The gateway refused every account: there is nothing left to listen to."""
+    """The gateway refused every account, and each was told why: there is nothing left to listen to."""
 
-    def __init__(self, messages: Mapping[str, str]) -> None:
-        self.messages = dict(messages)
-        told = "; ".join(f"{account}: {message}" for account, message in self.messages.items())
-        super().__init__(f"no gateway account is left: {told}")
+    def __init__(self, accounts: Iterable[str]) -> None:
+        self.accounts = tuple(accounts)
+        super().__init__(f"no gateway account is left; refused: {', '.join(self.accounts)}")

@@ -20,6 +20,7 @@ from consumer.entries import Entries, receive_rest
 from consumer.pulsar_client import (
     CLIENT_CLOSE_S,
     OPERATION_TIMEOUT_S,
+    NotSubscribed,
     close,
     most_in_batch,
     open_client,
@@ -78,6 +79,8 @@ class GatewayThread:
         self._close_by = math.inf
         self._renew = False
         self._stepped_aside = False
+        self._told: set[str] = set()
+        """What the client said since it was subscribed: it tries every few seconds, and says the same."""
         # Written by the thread, read by the event loop.
         self._connected = False
         self._drained = asyncio.Event()
@@ -187,10 +190,12 @@ class GatewayThread:
                 for topic in topics
                 for name in self._client.get_topic_partitions(topic)
             ]
-        except _pulsar.PulsarException as error:
-            # Why, the probe finds out: the client calls most reasons a timeout.
-            log.info("gateway_not_subscribed", account=account.name, error=str(error))
+        except (NotSubscribed, _pulsar.PulsarException) as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                log.info("gateway_not_subscribed", account=account.name, error=str(error))
             return None
+        self._told.clear()
         self._counters.subscriptions += 1
         self._call(self._partitions_known, known)
         return consumer

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
@@ -49,20 +49,15 @@ class Ingest:
         sink: Sink,
         *,
         past: ProgressReader | None = None,
-        evidence_raw: Literal["redacted", "none"] = "redacted",
         close_deadline_s: float = CLOSE_DEADLINE_S,
     ) -> None:
         self._accounts: dict[str, AccountIngest] = {}
         for account in accounts:
             _check(account)
             self._accounts[account.name] = AccountIngest(
-                account,
-                sink,
-                past=past,
-                keep_raw=evidence_raw == "redacted",
-                close_deadline_s=close_deadline_s,
+                account, sink, past=past, close_deadline_s=close_deadline_s
             )
-        self._stopped: dict[str, str] = {}
+        self._stopped: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Return after a clean stop. Raises NoAccountLeft when the gateway refused every account."""
@@ -70,7 +65,7 @@ class Ingest:
             for account, ingest in self._accounts.items():
                 group.create_task(self._run_account(account, ingest, stop))
         if self._accounts and len(self._stopped) == len(self._accounts):
-            raise NoAccountLeft(self._stopped)
+            raise NoAccountLeft(sorted(self._stopped))
         # Without a gateway account there is nothing to do, which is no reason to end the process.
         await stop.wait()
 
@@ -84,8 +79,8 @@ class Ingest:
         try:
             await ingest.run(stop)
         except AccountStopped as stopped:
-            self._stopped[account] = str(stopped)
-            log.error("account_stopped", account=account, reason=str(stopped))
+            self._stopped.append(account)
+            log.error("account_stopped", account=account, reason=stopped.what, remedy=stopped.remedy)
 
 
 def _check(account: GatewayAccount) -> None:

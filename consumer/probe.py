@@ -17,7 +17,7 @@ from consumer import auth, pulsar_frames
 from consumer.pulsar_frames import Command, Fields, ServerError
 from consumer.settings import GatewayAccount
 from consumer.source import topic_names
-from consumer.trust import address, tls_context
+from consumer.trust import address, certificate_problem, tls_context
 
 Outcome = Literal[
     "accepted",
@@ -35,72 +35,66 @@ _REDIRECT: Final = 0
 _FAILED: Final = 2
 _MAX_REDIRECTS: Final = 5
 
-_CERTIFICATE_PROBLEMS: Final = {
-    9: "is not valid yet: check this machine's clock",
-    10: "has expired: the gateway's operator has to renew it (or check this machine's clock)",
-    18: "signs itself: set ca_file to the gateway's own certificate authority",
-    19: "comes from an authority not trusted here: set ca_file to the gateway's own certificate authority",
-    20: "comes from an authority not trusted here: set ca_file to the gateway's own certificate authority",
-    21: "comes from an authority not trusted here: set ca_file to the gateway's own certificate authority",
-    62: "is for another host name: write the name it is for into the url",
-    64: "is for another address: write the host name it is for into the url",
-}
-"""By OpenSSL's X509_V_ERR numbers."""
-
 
 class ProbeResult(Struct, frozen=True, kw_only=True):
-    """What the gateway said. `message` tells what, where and the remedy; it never holds the key."""
+    """What the gateway said: what and where, and the remedy if there is one. Neither ever holds the key."""
 
     outcome: Outcome
-    message: str
+    what: str
+    remedy: str | None = None
 
     @property
     def refused(self) -> bool:
         """Whether the gateway said no to what we asked for; everything else may pass by itself."""
         return self.outcome in _REFUSALS
 
+    @property
+    def message(self) -> str:
+        """Both as one sentence."""
+        return self.what if self.remedy is None else f"{self.what}: {self.remedy}"
+
 
 class _Answered(Exception):
     """The probe ended early with a result."""
 
-    def __init__(self, outcome: Outcome, message: str) -> None:
-        self.result = ProbeResult(outcome=outcome, message=message)
-        super().__init__(message)
+    def __init__(self, outcome: Outcome, what: str, remedy: str | None = None) -> None:
+        self.result = ProbeResult(outcome=outcome, what=what, remedy=remedy)
+        super().__init__(what)
 
 
 async def probe(account: GatewayAccount, *, timeout_s: float = 4.0) -> ProbeResult:
     """Walk through everything a subscription needs, for each of the account's topics, and tell the first refusal."""
-    where = _where(account.gateway.url)
     try:
         async with asyncio.timeout(timeout_s):
             for topic in topic_names(account):
                 await _Probe(account, topic).run()
     except _Answered as answered:
         return answered.result
-    except ssl.SSLCertVerificationError as error:
-        problem = _CERTIFICATE_PROBLEMS.get(error.verify_code, f"was not accepted: {error.verify_message}")
-        return ProbeResult(outcome="tls_failure", message=f"the certificate of {where} {problem}")
-    except ssl.SSLError as error:
-        reason = error.reason or type(error).__name__
-        return ProbeResult(
-            outcome="tls_failure", message=f"no TLS with {where} ({reason}): check port and ca_file"
-        )
-    except TimeoutError:
-        return ProbeResult(
-            outcome="unreachable",
-            message=f"{where} does not answer within {timeout_s:g} s: check host and firewall",
-        )
-    except (OSError, EOFError) as error:
-        told = error.strerror if isinstance(error, OSError) else "it closes the connection"
-        return ProbeResult(
-            outcome="unreachable",
-            message=f"{where} cannot be reached ({told or type(error).__name__}): check host, port and firewall",
-        )
-    except ValueError:
-        return ProbeResult(
-            outcome="unreachable", message=f"{where} does not speak Pulsar's protocol: check host and port"
-        )
-    return ProbeResult(outcome="accepted", message=f"{where} accepts this account")
+    except (OSError, EOFError, ValueError) as error:
+        return _failure(account, error, timeout_s)
+    return ProbeResult(outcome="accepted", what=f"{_where(account.gateway.url)} accepts this account")
+
+
+def _failure(account: GatewayAccount, error: Exception, timeout_s: float) -> ProbeResult:
+    """Return why the gateway could not be asked."""
+    where, table = _where(account.gateway.url), f"accounts.{account.name}.gateway"
+    outcome: Outcome = "unreachable"
+    remedy = f"check {table}.url and the firewall"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        problem, remedy = certificate_problem(error, table=table)
+        outcome, what = "tls_failure", f"the certificate of {where} {problem}"
+    elif isinstance(error, ssl.SSLError):
+        outcome, what = "tls_failure", f"no TLS with {where} ({error.reason or type(error).__name__})"
+        remedy = f"check the port in {table}.url, and {table}.ca_file"
+    elif isinstance(error, TimeoutError):
+        what = f"{where} does not answer within {timeout_s:g} s"
+    elif isinstance(error, OSError):
+        what = f"{where} cannot be reached ({error.strerror or type(error).__name__})"
+    elif isinstance(error, EOFError):
+        what = f"{where} cannot be reached (it closes the connection)"
+    else:
+        what, remedy = f"{where} does not speak Pulsar's protocol", f"check {table}.url"
+    return ProbeResult(outcome=outcome, what=what, remedy=remedy)
 
 
 class _Probe:
@@ -163,29 +157,34 @@ class _Probe:
 
     def _refuse(self, error: int | bytes | None) -> None:
         account, where = self._account, _where(self._url)
+        key, subscription = account.access_id, account.gateway.subscription
+        table, again = f"accounts.{account.name}", "and start the bridge again"
         if error == ServerError.AUTHENTICATION:
             raise _Answered(
                 "wrong_key",
-                f"{where} refuses the access key of {account.access_id}: check access_id and access_key of"
-                f" account {account.name}, and that both belong to this data center",
+                f"{where} refuses the access key of {key}",
+                f"correct {table}.access_id and {table}.access_key_file, or {table}.gateway.url if they belong to"
+                f" another data center, {again}",
             )
         if error == ServerError.SUBSCRIPTION_NOT_FOUND:
             raise _Answered(
                 "missing_subscription",
-                f"{where} has no subscription {account.gateway.subscription} on {self._topic}: create it in the"
-                " cloud's console, or correct gateway.subscription",
+                f"{where} has no subscription {subscription} on {self._topic}",
+                f"create it in the cloud's console, or correct {table}.gateway.subscription, {again}",
             )
         if error == ServerError.AUTHORIZATION:
             raise _Answered(
                 "forbidden_topic",
-                f"{where} does not let {account.access_id} read {self._topic}: it belongs to another account, or the"
-                " message service is not enabled for this project; correct gateway.topics or enable it",
+                f"{where} does not let {key} read {self._topic}: it belongs to another account, or the message"
+                " service is not enabled for this project",
+                f"correct {table}.gateway.topics, or enable the service in the cloud's console, {again}",
             )
         if error in (ServerError.TOPIC_NOT_FOUND, ServerError.INVALID_TOPIC_NAME):
             raise _Answered(
                 "missing_topic",
-                f"{where} has no topic {self._topic}: enable the message service for this project, or correct"
-                " gateway.topics",
+                f"{where} has no topic {self._topic}",
+                "enable the message service for this project in the cloud's console, or correct"
+                f" {table}.gateway.topics, {again}",
             )
         raise _Answered("unavailable", f"{where} cannot serve {self._topic} at the moment (error {error!r})")
 
@@ -204,7 +203,7 @@ class _Connection:
                 context = await asyncio.to_thread(tls_context, self._settings)
             except OSError as error:
                 told = f"ca_file {self._settings.ca_file} cannot be read ({error.strerror or error})"
-                raise _Answered("tls_failure", f"{told}: it has to be a PEM file of certificates") from None
+                raise _Answered("tls_failure", told, "name a PEM file of certificates") from None
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=context)
         return self
 

@@ -14,13 +14,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import _pulsar
-import structlog
 
 from consumer import auth
 from consumer.settings import GatewayAccount, GatewaySettings
 from consumer.trust import address, trust_file
-
-log = structlog.get_logger(__name__)
 
 BATCH_MESSAGES: Final = 1000
 """Fewer costs throughput (500: 14 % less), more brings nothing."""
@@ -31,6 +28,10 @@ CLIENT_CLOSE_S: Final = 0.5
 """Kept for closing the client, which answers at once also where its gateway does not. One that is not closed aborts
 the process at its end."""
 _CHECK_S: Final = 0.1
+
+
+class NotSubscribed(Exception):
+    """The gateway does not let us, or does not answer. Why, the probe finds out: the client calls most a timeout."""
 
 
 def open_client(account: GatewayAccount) -> _pulsar.Client:
@@ -55,7 +56,7 @@ def open_client(account: GatewayAccount) -> _pulsar.Client:
 def subscribe(
     client: _pulsar.Client, account: GatewayAccount, topics: Sequence[str], *, wanted: Callable[[], bool]
 ) -> _pulsar.Consumer | None:
-    """Subscribe; return None when the gateway does not let us, or as soon as it is no longer wanted."""
+    """Subscribe; return None as soon as it is no longer wanted. Raises NotSubscribed."""
     answers: queue.SimpleQueue[tuple[_pulsar.Result, _pulsar.Consumer]] = queue.SimpleQueue()
 
     def answered(result: _pulsar.Result, consumer: _pulsar.Consumer) -> None:
@@ -73,9 +74,7 @@ def subscribe(
             continue
         if result == _pulsar.Result.Ok:
             return consumer
-        # Why, the probe finds out: the client calls most reasons a timeout.
-        log.info("gateway_not_subscribed", account=account.name, error=result.name)
-        return None
+        raise NotSubscribed(result.name)
     return None
 
 

@@ -37,4 +37,4 @@ class Refusals:
             self._first_at_s = now_s
         self._count += 1
         if self._count >= REFUSALS and now_s - self._first_at_s >= REFUSED_FOR_S:
-            raise AccountStopped(self._account, result.message)
+            raise AccountStopped(self._account, result.what, result.remedy)

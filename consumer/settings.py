@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from consumer.secret import Secret
 
+RawEvidence = Literal["redacted", "none"]
+"""What of the cloud's own JSON goes with an observation: the fields on an allow-list, or nothing."""
+
 
 class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[accounts.<name>.gateway]` table. The service URL and the subscription's name have no defaults:
@@ -59,4 +62,5 @@ class GatewayAccount(Struct, frozen=True, kw_only=True):
     access_id: str
     access_key: Secret
     previous_access_key: Secret | None = None
+    evidence_raw: RawEvidence = "redacted"
     gateway: GatewaySettings

@@ -36,13 +36,13 @@ _encode = msgspec.json.Encoder().encode
 class Translator:
     """One account's steps 2 to 6. Belongs to one thread: its ciphers and counters are not shared."""
 
-    def __init__(self, account: GatewayAccount, counters: Counters, *, keep_raw: bool) -> None:
+    def __init__(self, account: GatewayAccount, counters: Counters) -> None:
         gateway = account.gateway
         self._settings = account
         self._account = account.name
         self._cloud = account.cloud
         self._counters = counters
-        self._keep_raw = keep_raw
+        self._keep_raw = account.evidence_raw == "redacted"
         self._size_limit = gateway.max_message_bytes
         self._filtered = frozenset(gateway.filter_protocols)
         self._require_sign = gateway.sign_policy == "require"

@@ -1,4 +1,7 @@
-"""Which certificates the gateway's TLS is verified with, said once for the Pulsar client and the probe."""
+"""Which certificates the gateway's TLS is verified with, said once for the Pulsar client and the probe; what is wrong
+
+with a certificate that was not accepted, said once for gateways and APIs.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,32 @@ _SYSTEM_BUNDLES: Final = (
     "/etc/ssl/cert.pem",
 )
 """The Pulsar client takes one file, where OpenSSL itself would search a folder."""
+
+_CA_FILE: Final = (
+    "set {table}.ca_file to a PEM file of the authority that signed it, and start the bridge again"
+)
+
+_CERTIFICATE_PROBLEMS: Final = {
+    9: ("is not valid yet", "check this machine's clock"),
+    10: ("has expired", "have the server's operator renew it, or check this machine's clock"),
+    18: ("signs itself and is not trusted here", _CA_FILE),
+    19: ("comes from an authority not trusted here", _CA_FILE),
+    20: ("comes from an authority not trusted here", _CA_FILE),
+    21: ("comes from an authority not trusted here", _CA_FILE),
+    62: ("is for another host name", "correct {table}.url to the name it is for, and start the bridge again"),
+    64: (
+        "is for another address",
+        "correct {table}.url to the host name it is for, and start the bridge again",
+    ),
+}
+"""What is wrong and the remedy, by OpenSSL's X509_V_ERR numbers."""
+
+
+def certificate_problem(error: ssl.SSLCertVerificationError, *, table: str) -> tuple[str, str]:
+    """Return what is wrong with a server's certificate, and the remedy; `table` holds the url and ca_file."""
+    unknown = (f"was not accepted ({error.verify_message})", "check {table}.url and {table}.ca_file")
+    problem, remedy = _CERTIFICATE_PROBLEMS.get(error.verify_code, unknown)
+    return problem, remedy.format(table=table)
 
 
 def address(url: str) -> tuple[str, int, bool]:

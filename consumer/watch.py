@@ -52,6 +52,8 @@ class ConnectionWatch:
         self._ask = ask
         self._refusals = Refusals(account.name)
         self._accepted = 0
+        self._told: set[str] = set()
+        """Reasons that were logged since it was connected: what alternates is not told over and over."""
         self.state: AccountState = "connecting"
         self.message: str | None = None
         """Why it is not running, with the remedy."""
@@ -84,15 +86,18 @@ class ConnectionWatch:
             log.info("gateway_connected", account=self._account.name)
         self.state, self.message = "running", None
         self._accepted = 0
+        self._told.clear()
         self._refusals.clear()
 
     def _disconnected(self, connection: Connection, result: ProbeResult, asked_at_s: float) -> None:
-        if result.message != self.message:
+        if result.message not in self._told:
+            self._told.add(result.message)
             log.warning(
                 "gateway_disconnected",
                 account=self._account.name,
                 outcome=result.outcome,
-                reason=result.message,
+                reason=result.what,
+                remedy=result.remedy or "none, it is tried again by itself",
             )
         self.state, self.message = "connecting", result.message
         self._refusals.judge(result, asked_at_s)

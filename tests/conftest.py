@@ -13,12 +13,17 @@ import secrets
 import signal
 from collections.abc import Coroutine, Iterator
 
+import hypothesis
 import pytest
 
 from consumer.secret import Secret
 from consumer.settings import GatewayAccount, GatewaySettings
 from deploy.sandbox.brokers import Brokers, prepare_java
 from deploy.sandbox.brokers.parent import tie_to_parent
+
+# How long one example takes says something about the machine only.
+hypothesis.settings.register_profile("bridge", deadline=None)
+hypothesis.settings.load_profile("bridge")
 
 
 def pytest_configure(config: pytest.Config) -> None:

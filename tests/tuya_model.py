@@ -18,18 +18,22 @@ from urllib.parse import unquote
 from bridge.clouds.settings import ApiAccount, ApiSettings
 from bridge.clouds.transport import Answer, Request
 from consumer.secret import Secret
+from consumer.settings import RawEvidence
 
 ACCESS_ID = "1KAD46OrT9HafiKdsXeg"
 ACCESS_KEY = "4OHBOnWOqaEC1mWXOpVL3yV50s0qGSRC"
 
 
-def tuya_account(name: str = "tuya-test", **api: Any) -> ApiAccount:
+def tuya_account(
+    name: str = "tuya-test", *, evidence_raw: RawEvidence = "redacted", **api: Any
+) -> ApiAccount:
     return ApiAccount(
         name=name,
         cloud="tuya-cloud",
         access_id=ACCESS_ID,
         access_key=Secret(ACCESS_KEY),
         api=ApiSettings(**{"url": "https://localhost:1", "discovery": "off"} | api),
+        evidence_raw=evidence_raw,
     )
 
 

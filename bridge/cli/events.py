@@ -13,10 +13,9 @@ from aiokafka import ConsumerRecord, TopicPartition
 from cyclopts import Parameter
 from rich.console import Console
 
-from bridge.cli.kafka import ends_of, open_reader, run_with_kafka
+from bridge.cli.kafka import ends_of, kafka_settings, open_reader, run_with_kafka
 from bridge.cli.lines import event_line
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
-from bridge.config import load_kafka
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from schemas import UpgradeEvent
@@ -40,7 +39,7 @@ def events(
 
     As JSON each line is one CloudEvent in structured mode.
     """
-    settings = load_kafka(config)
+    settings = kafka_settings(config)
     show = _json_writer() if wants_json(json) else _line_writer()
     # Ctrl-C is how following ends.
     with contextlib.suppress(KeyboardInterrupt):

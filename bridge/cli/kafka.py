@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
@@ -14,11 +15,23 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from bridge.cli.failure import CommandFailed
+from bridge.cli.options import DEFAULT_CONFIG
+from bridge.config import load_kafka
+from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.kafka.clients import client_arguments, consumer_arguments
 from bridge.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
+
+
+def kafka_settings(config: Path) -> KafkaSettings:
+    """Return the `[kafka]` table of a configuration file.
+
+    Only the file that nobody named may be missing, where the environment says what is needed: a command with a
+    misspelt `-c` must not read another Kafka.
+    """
+    return load_kafka(config, optional_file=config == DEFAULT_CONFIG)
 
 
 def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
@@ -33,7 +46,7 @@ def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
             raise
         raise CommandFailed(
             ExitCode.UNREACHABLE,
-            f"Kafka at {settings.bootstrap_servers} does not answer ({error}). Check that it runs, and"
+            f"Kafka at {settings.bootstrap_servers} does not answer ({error_text(error)}). Check that it runs, and"
             " kafka.bootstrap_servers, kafka.security and the credentials.",
         ) from error
 

@@ -11,10 +11,9 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from bridge.cli.failure import CommandFailed
-from bridge.cli.kafka import ends_of, open_reader, run_with_kafka
+from bridge.cli.kafka import ends_of, kafka_settings, open_reader, run_with_kafka
 from bridge.cli.lines import state_tables
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
-from bridge.config import load_kafka
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
@@ -31,7 +30,7 @@ def state(
 
     Ends with 5 when it knows nothing. As JSON it is the record's value as it stands in `<prefix>.upgrade-state.v1`.
     """
-    settings = load_kafka(config)
+    settings = kafka_settings(config)
     value = run_with_kafka(settings, _latest(settings, device))
     if value is None:
         raise CommandFailed(ExitCode.DATA, f"The bridge knows nothing about device {device}.")

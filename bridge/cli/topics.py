@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bridge.cli.failure import CommandFailed
-from bridge.cli.kafka import run_with_kafka
+from bridge.cli.kafka import kafka_settings, run_with_kafka
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
-from bridge.config import LogSettings, load_kafka
+from bridge.config import LogSettings
 from bridge.exit_codes import ExitCode
 from bridge.kafka.topics import TopicReport, TopicsRefused, ensure_topics
 from bridge.logs import Redactor, configure_logs
@@ -31,7 +31,7 @@ def check(*, config: ConfigFile = DEFAULT_CONFIG, json: AsJson = None) -> None:
 
 
 def _ensure(config: ConfigFile, *, json: bool, create: bool) -> None:
-    settings = load_kafka(config)
+    settings = kafka_settings(config)
     configure_logs(LogSettings(level="error"), Redactor([settings.password] if settings.password else []))
     try:
         reports = run_with_kafka(settings, ensure_topics(settings, create=create))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import Struct
+
 DRIFT: Final = 100e-6
 """How far two hosts' clocks run apart, in seconds per second: five times what a free-running quartz does."""
 
@@ -16,29 +18,51 @@ EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: an answer's time before it is a default value, not a clock."""
 
 
+class Span(Struct, frozen=True, gc=False):
+    """Where the offset lies, in ms, as it was known at `at_ms` of the local clock."""
+
+    low_ms: float
+    high_ms: float
+    at_ms: int
+
+    def at(self, local_ms: int) -> Span:
+        """The same knowledge at another time: wider by what the clocks may have drifted apart."""
+        drift_ms = abs(local_ms - self.at_ms) * DRIFT
+        return Span(self.low_ms - drift_ms, self.high_ms + drift_ms, local_ms)
+
+    def both(self, other: Span) -> Span | None:
+        """Where both are true; None where they contradict each other."""
+        low_ms, high_ms = max(self.low_ms, other.low_ms), min(self.high_ms, other.high_ms)
+        return Span(low_ms, high_ms, self.at_ms) if low_ms <= high_ms else None
+
+
+_UNMEASURED: Final = Span(-SIGNING_TOLERANCE_MS, SIGNING_TOLERANCE_MS, 0)
+"""The offset before the first answer: what a host with a time service is off by at most."""
+
+
 class VendorClock:
     """Each answer says: the cloud's clock showed `vendor_ms` some time between our sending and our receiving.
 
-    So the offset lies in an interval; the intervals of all answers are intersected, and widen as the clocks drift.
-    One that contradicts the others means that a clock was set: it replaces them.
+    So the offset lies in a span; the spans of all answers are intersected, and widen as the clocks drift. One that
+    contradicts what is known may be one server's mistake: it is believed when the next answer agrees with it, or when
+    the cloud refused our time in the same breath. Before the first answer the local clock is what is known.
     """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self._local_ms = now_ms
-        self._low_ms = 0.0
-        self._high_ms = 0.0
-        self._learned_at_ms: int | None = None
+        self._known: Span | None = None
+        self._doubted: Span | None = None
         self._signing_offset_ms = 0
 
     @property
     def offset_ms(self) -> int:
-        """What to add to local time; 0 until the first answer."""
-        return round((self._low_ms + self._high_ms) / 2)
+        """What to add to local time; 0 until an answer was believed."""
+        return 0 if self._known is None else round((self._known.low_ms + self._known.high_ms) / 2)
 
     @property
     def uncertainty_ms(self) -> int | None:
-        """Half the interval in which the offset lies; None until the first answer."""
-        return None if self._learned_at_ms is None else round((self._high_ms - self._low_ms) / 2)
+        """Half the span in which the offset lies; None until an answer was believed."""
+        return None if self._known is None else round((self._known.high_ms - self._known.low_ms) / 2)
 
     def local_ms(self) -> int:
         """The local clock, Unix ms."""
@@ -56,17 +80,40 @@ class VendorClock:
         """The vendor's clock when the local one showed `local_ms`."""
         return local_ms + self.offset_ms
 
-    def learn(self, vendor_ms: int, *, sent_ms: int, received_ms: int, resolution_ms: int = 1) -> None:
-        """Take an answer's time into account. `sent_ms` and `received_ms` are local; `resolution_ms` is the unit's."""
+    def learn(
+        self,
+        vendor_ms: int,
+        *,
+        sent_ms: int,
+        received_ms: int,
+        resolution_ms: int = 1,
+        refused: bool = False,
+    ) -> None:
+        """Take an answer's time into account. `sent_ms` and `received_ms` are local; `resolution_ms` is the unit's.
+
+        `refused`: the answer refuses our request for its time.
+        """
         if vendor_ms < EARLIEST_MS or received_ms < sent_ms:
             return
 
-        low, high = float(vendor_ms - received_ms), float(vendor_ms + resolution_ms - sent_ms)
-        if self._learned_at_ms is not None:
-            drift_ms = abs(received_ms - self._learned_at_ms) * DRIFT
-            known_low, known_high = self._low_ms - drift_ms, self._high_ms + drift_ms
-            if low <= known_high and high >= known_low:
-                low, high = max(low, known_low), min(high, known_high)
-        self._low_ms, self._high_ms, self._learned_at_ms = low, high, received_ms
+        told = Span(float(vendor_ms - received_ms), float(vendor_ms + resolution_ms - sent_ms), received_ms)
+        believed = self._weigh(told, refused=refused)
+        if believed is None:
+            self._doubted = told
+            return
+
+        self._known, self._doubted = believed, None
         if abs(self.offset_ms - self._signing_offset_ms) > SIGNING_TOLERANCE_MS:
             self._signing_offset_ms = self.offset_ms
+
+    def _weigh(self, told: Span, *, refused: bool) -> Span | None:
+        """What is known with this answer; None when it stands alone against everything before."""
+        if self._known is not None:
+            agreed = told.both(self._known.at(told.at_ms))
+        else:
+            agreed = told if told.both(_UNMEASURED) is not None else None
+        if agreed is None and self._doubted is not None:
+            agreed = told.both(self._doubted.at(told.at_ms))
+        if agreed is None and refused:
+            agreed = told
+        return agreed

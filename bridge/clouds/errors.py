@@ -48,11 +48,25 @@ ErrorClass = Literal[
     "device_offline",
 ]
 
+NO_REMEDY: Final = "none, it is tried again by itself"
+
+REMEDIES: Final[Mapping[ErrorClass, str]] = {
+    "auth_fatal": "correct the account's access_id, access_key_file or api.url, and start the bridge again",
+    "config_fatal": "correct the account's api table, and start the bridge again",
+    "forbidden": "subscribe the cloud project to the API, or grant it the devices",
+    "quota": "wait for the plan's next period, or extend the plan",
+    "retry": "none, it is tried again by itself; if it lasts, check that the API's host can be reached",
+    "token": "none, it is tried again by itself; if it lasts, check whether another program uses the access id",
+    "clock_skew": "check the clock of this host",
+}
+"""What an operator can do, where whoever raises the error knows nothing better."""
+
 
 class CloudError(Exception):
     """A cloud did not answer what was asked. Holds no secret: only the API's name and the vendor's own words.
 
-    `asked_at_ms` is the vendor's clock when the request was sent, where it was sent at all.
+    `remedy` is what an operator can do about it, `asked_at_ms` the vendor's clock when the request was sent, where it
+    was sent at all.
     """
 
     error: ClassVar[ErrorClass]
@@ -65,17 +79,25 @@ class CloudError(Exception):
         code: str | None = None,
         trace_id: str | None = None,
         asked_at_ms: int | None = None,
+        remedy: str | None = None,
     ) -> None:
         self.text = text
         self.api = api
         self.code = code
         self.trace_id = trace_id
         self.asked_at_ms = asked_at_ms
+        self.remedy = remedy or REMEDIES.get(self.error, NO_REMEDY)
         super().__init__(text)
 
     def not_asked(self) -> CloudError:
         """Return the error of a request that was not even sent, because of this one."""
-        return type(self)(f"not asked: {self.text}", api=self.api, code=self.code, trace_id=self.trace_id)
+        return type(self)(
+            f"not asked: {self.text}",
+            api=self.api,
+            code=self.code,
+            trace_id=self.trace_id,
+            remedy=self.remedy,
+        )
 
     def __str__(self) -> str:
         code = f" (code {self.code})" if self.code is not None else ""

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from consumer.secret import Secret
+from consumer.settings import RawEvidence
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,3 +47,4 @@ class ApiAccount(Struct, frozen=True, kw_only=True):
     access_id: str
     access_key: Secret
     api: ApiSettings
+    evidence_raw: RawEvidence = "redacted"

@@ -18,6 +18,8 @@ from msgspec import Struct
 
 from bridge.clouds.errors import CloudError, Misconfigured, SchemaMismatch, Unanswered
 from bridge.clouds.settings import ApiSettings
+from bridge.error_text import error_text
+from consumer.trust import certificate_problem
 
 log = structlog.get_logger(__name__)
 
@@ -81,13 +83,15 @@ class HttpTransport:
         url = urlsplit(api.url)
         if url.scheme not in ("https", "http") or not url.hostname or url.path.rstrip("/") or url.query:
             raise Misconfigured(
-                f"url {api.url!r} must read https://host[:port], without a path; correct the account's api.url",
+                f"url {api.url!r} is not of the form https://host[:port], without a path",
                 api="configuration",
+                remedy="correct the account's api.url, and start the bridge again",
             )
         if url.scheme == "http" and api.tls_verify:
             raise Misconfigured(
-                f"url {api.url!r} is not encrypted: use https, or set tls_verify = false to send requests in the open",
+                f"url {api.url!r} is not encrypted",
                 api="configuration",
+                remedy="use https in the account's api.url, or set tls_verify = false to send requests in the open",
             )
         self.host = url.netloc
         self._base = f"{url.scheme}://{url.netloc}/"
@@ -187,12 +191,10 @@ class HttpTransport:
         while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
             cause = cause.__cause__ or cause.__context__
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Unanswered(
-                f"the certificate of {self.host} is not trusted: {cause.verify_message};"
-                " set the account's api.ca_file to the authority that signed it, or correct api.url",
-                api=request.api,
-            )
-        return Unanswered(f"{self.host} could not be asked: {type(error).__name__}: {error}", api=request.api)
+            # Tried again for ever all the same: it may be the server's certificate that is put right.
+            problem, remedy = certificate_problem(cause, table="the account's api")
+            return Unanswered(f"the certificate of {self.host} {problem}", api=request.api, remedy=remedy)
+        return Unanswered(f"{self.host} could not be asked: {error_text(error)}", api=request.api)
 
 
 def _tls_context(api: ApiSettings) -> ssl.SSLContext:
@@ -200,7 +202,9 @@ def _tls_context(api: ApiSettings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=api.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise Misconfigured(
-            f"ca_file {api.ca_file!r} cannot be used: {error}; name a readable PEM file", api="configuration"
+            f"ca_file {api.ca_file!r} cannot be used: {error}",
+            api="configuration",
+            remedy="name a PEM file of certificates as the account's api.ca_file, and start the bridge again",
         ) from error
     if not api.tls_verify:
         log.warning("tls_not_verified", url=api.url, remedy="set ca_file and remove tls_verify = false")

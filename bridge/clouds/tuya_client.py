@@ -12,12 +12,12 @@ import structlog
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError, Mendable, TokenRejected
+from bridge.clouds.errors import ClockSkewed, CloudError, Mendable, TokenRejected
 from bridge.clouds.retry import with_retries
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Pace
 from bridge.clouds.transport import Request, Transport
-from bridge.clouds.tuya_envelope import open_envelope, result_of
+from bridge.clouds.tuya_envelope import Envelope, open_envelope, result_of
 from bridge.clouds.tuya_sign import is_token_call, sign, sign_legacy, string_to_sign, target_of
 from bridge.clouds.tuya_token import Token, TuyaTokens, token_of
 
@@ -98,17 +98,30 @@ class TuyaClient:
             try:
                 answer = await self._transport.send(self.sign(api, path, query, token))
                 envelope = open_envelope(answer, api=api)
-                if envelope.time_ms is not None:
-                    self.clock.learn(
-                        envelope.time_ms,
-                        sent_ms=sent_ms,
-                        received_ms=self.clock.local_ms(),
-                        resolution_ms=envelope.resolution_ms,
-                    )
-                return Reply(result_of(envelope, api=api), self.clock.at_ms(sent_ms))
+                received_ms = self.clock.local_ms()
+                try:
+                    result = result_of(envelope, api=api)
+                except CloudError as error:
+                    refused = isinstance(error, ClockSkewed)
+                    self._learn_time(envelope, sent_ms, received_ms, refused=refused)
+                    raise
+                self._learn_time(envelope, sent_ms, received_ms)
+                return Reply(result, self.clock.at_ms(sent_ms))
             except CloudError as error:
                 error.asked_at_ms = self.clock.at_ms(sent_ms)
                 raise
+
+    def _learn_time(
+        self, envelope: Envelope, sent_ms: int, received_ms: int, *, refused: bool = False
+    ) -> None:
+        if envelope.time_ms is not None:
+            self.clock.learn(
+                envelope.time_ms,
+                sent_ms=sent_ms,
+                received_ms=received_ms,
+                resolution_ms=envelope.resolution_ms,
+                refused=refused,
+            )
 
     async def _fetch_token(self) -> Token:
         # Not repeated here: the call that needs the token is, by its own count.

@@ -71,13 +71,15 @@ NOT_SUBSCRIBED: Final = frozenset({"28841101", "28841105"})
 _PLAN_CODES: Final = range(28841001, 28841200)
 """The family of subscription and permission codes; only the quota's is told apart."""
 
+_AGAIN: Final = "and start the bridge again"
+
 _REMEDIES: Final[Mapping[int, str]] = {
-    1001: "the access key is wrong",
-    1004: "check access_key and that url is the project's own data centre",
-    1005: "check access_id and that url is the project's own data centre",
-    1007: "check access_id and access_key",
-    1008: "check access_id and access_key",
-    2406: "the project is not linked in this data centre; check url",
+    1001: f"correct the account's access_key_file, {_AGAIN}",
+    1004: f"check the account's access_key_file and that api.url is the project's own data centre, {_AGAIN}",
+    1005: f"check the account's access_id and that api.url is the project's own data centre, {_AGAIN}",
+    1007: f"check the account's access_id and access_key_file, {_AGAIN}",
+    1008: f"check the account's access_id and access_key_file, {_AGAIN}",
+    2406: f"check that api.url is the data centre that the project is linked in, {_AGAIN}",
 }
 
 
@@ -86,6 +88,5 @@ def error_of(code: int, text: str, *, api: str, trace_id: str | None) -> CloudEr
     kind = CODES.get(code)
     if kind is None:
         kind = Forbidden if code in _PLAN_CODES else SchemaMismatch
-    remedy = _REMEDIES.get(code)
     words = text[:200] or "no text"
-    return kind(f"{words}; {remedy}" if remedy else words, api=api, code=str(code), trace_id=trace_id)
+    return kind(words, api=api, code=str(code), trace_id=trace_id, remedy=_REMEDIES.get(code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -75,6 +76,33 @@ def check_kafka(path: str, values: Values, report: Report) -> None:
             f"has no effect with security = {security!r}",
             "Set kafka.security to 'ssl' or 'sasl_ssl', or leave it out",
         )
+    else:
+        check_authorities(path, values, report)
+
+
+def check_authorities(path: str, values: Values, report: Report) -> None:
+    """The file of trusted authorities holds certificates: a connection would fail with it for ever."""
+    ca_file = values.get("ca_file")
+    if ca_file is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        pass
+    except OSError as error:
+        report(
+            f"{path}.ca_file",
+            f"names {ca_file}, which cannot be read: {error.strerror}",
+            "Check the file and its permissions",
+        )
+        return
+    if context.cert_store_stats()["x509"] == 0:
+        report(
+            f"{path}.ca_file",
+            f"names {ca_file}, which is not a PEM file of certificates",
+            "Name a file of -----BEGIN CERTIFICATE----- blocks, or leave it out to trust the system's authorities",
+        )
 
 
 def check_http(path: str, values: Values, report: Report) -> None:
@@ -114,6 +142,7 @@ def check_account(path: str, values: Values, report: Report) -> None:
 def check_gateway(path: str, values: Values, report: Report) -> None:
     """An address that verifies TLS unless that was switched off by name, channels, a subscription of its own."""
     check_numbers(path, values, report)
+    check_authorities(path, values, report)
     _check_url(path, values, "pulsar+ssl", "pulsar", report)
     topics = values.get("topics", ("event",))
     if not topics or not all(_CHANNEL.fullmatch(topic) for topic in topics):
@@ -133,6 +162,7 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
 def check_api(path: str, values: Values, report: Report) -> None:
     """An address that verifies TLS unless that was switched off by name; discovery has what it reads."""
     check_numbers(path, values, report)
+    check_authorities(path, values, report)
     _check_url(path, values, "https", "http", report)
     if values.get("discovery") == "file" and values.get("discovery_file", "mistaken") is None:
         report(

@@ -20,6 +20,7 @@ from bridge.config.settings import (
     AccountSettings,
     Configuration,
     EventSettings,
+    EvidenceSettings,
     HttpSettings,
     LogSettings,
 )
@@ -31,7 +32,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 ALIAS: Final = re.compile(r"[a-z0-9-]{1,40}")
 
-TABLES: Final = ("kafka", "http", "log", "policy", "events", "accounts")
+TABLES: Final = ("kafka", "http", "log", "policy", "events", "evidence", "accounts")
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Configuration:
@@ -44,7 +45,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Configurat
     http = loader.table(HttpSettings, "http", checks.check_http)
     log = loader.table(LogSettings, "log", checks.check_numbers)
     events = loader.table(EventSettings, "events", checks.check_events)
-    accounts = loader.accounts()
+    evidence = loader.table(EvidenceSettings, "evidence", checks.check_numbers)
+    accounts = loader.accounts(evidence or EvidenceSettings())
     policy = loader.policy(events or EventSettings(), accounts)
     loader.unknown_tables()
     gateways = tuple(account.gateway for account in accounts if account.gateway is not None)
@@ -64,12 +66,14 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Configurat
     )
 
 
-def load_kafka(path: Path, environment: Mapping[str, str] | None = None) -> KafkaSettings:
+def load_kafka(
+    path: Path, environment: Mapping[str, str] | None = None, *, optional_file: bool = False
+) -> KafkaSettings:
     """Return only the `[kafka]` table, for commands that read topics: other tables may be missing or wrong.
 
-    The file itself may be missing when the environment says what is needed.
+    With `optional_file` the file may be missing, provided that the environment says what is needed.
     """
-    loader = _Loader(path, os.environ if environment is None else environment, optional_file=True)
+    loader = _Loader(path, os.environ if environment is None else environment, optional_file=optional_file)
     kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
     loader.raise_problems()
     if kafka is None:
@@ -86,21 +90,21 @@ class _Account(msgspec.Struct, frozen=True):
 class _Loader:
     def __init__(self, path: Path, environment: Mapping[str, str], *, optional_file: bool = False) -> None:
         self.source = str(path)
+        self.missing_file: Problem | None = None
+        """Why nothing was read from a file that need not be there."""
         self.problems: list[Problem] = []
         self.reader = Reader(path.parent.absolute(), self.problems)
         self.tables = overlay(self._file(path, optional=optional_file), environment, self.problems)
 
     def _file(self, path: Path, *, optional: bool) -> dict[str, Any]:
+        what, remedy = "does not exist", "Start one with `ota-bridge config example`, or name another with -c"
         try:
             with path.open("rb") as file:
                 return tomllib.load(file)
         except FileNotFoundError:
             if optional:
+                self.missing_file = Problem(self.source, what, remedy)
                 return {}
-            what, remedy = (
-                "does not exist",
-                "Start one with `ota-bridge config example`, or name another with -c",
-            )
         except OSError as error:
             what, remedy = f"cannot be read: {error.strerror}", "Check the path and its permissions"
         except UnicodeDecodeError:
@@ -127,7 +131,7 @@ class _Loader:
             },
         )
 
-    def accounts(self) -> list[_Account]:
+    def accounts(self, evidence: EvidenceSettings) -> list[_Account]:
         tables = self.tables.get("accounts", {})
         if not isinstance(tables, dict):
             self.reader.problem("accounts", "is not a table", "Write each account as [accounts.<alias>]")
@@ -136,9 +140,10 @@ class _Loader:
             self.reader.problem(
                 "accounts", "names no account", "Write an [accounts.<alias>] table for each cloud project"
             )
-        return [account for name in tables if (account := self._account(name, tables[name])) is not None]
+        found = (self._account(name, tables[name], evidence) for name in tables)
+        return [account for account in found if account is not None]
 
-    def _account(self, name: str, table: object) -> _Account | None:
+    def _account(self, name: str, table: object, evidence: EvidenceSettings) -> _Account | None:
         path = f"accounts.{name}"
         if not ALIAS.fullmatch(name):
             self.reader.problem(
@@ -173,11 +178,17 @@ class _Loader:
                 access_key=own.access_key,
                 previous_access_key=own.previous_access_key,
                 gateway=gateway,
+                evidence_raw=evidence.raw,
             ),
             None
             if api is None
             else ApiAccount(
-                name=name, cloud=own.cloud, access_id=own.access_id, access_key=own.access_key, api=api
+                name=name,
+                cloud=own.cloud,
+                access_id=own.access_id,
+                access_key=own.access_key,
+                api=api,
+                evidence_raw=evidence.raw,
             ),
         )
 
@@ -189,4 +200,6 @@ class _Loader:
 
     def raise_problems(self) -> None:
         if self.problems:
-            raise ConfigurationError(self.source, self.problems)
+            # What the environment leaves open would have stood in the file: that is the mistake to tell first.
+            told = [] if self.missing_file is None else [self.missing_file]
+            raise ConfigurationError(self.source, [*told, *self.problems])

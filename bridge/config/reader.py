@@ -119,7 +119,12 @@ class Reader:
 
     def _file(self, where: str, value: str) -> Any:
         file = self.folder / Path(value).expanduser()
-        if not file.is_file():
+        try:
+            is_file = file.is_file()
+        except OSError as error:
+            self._unreadable(where, file, error.strerror or str(error))
+            return _ABSENT
+        if not is_file:
             self.problem(
                 where,
                 f"names {file}, which is not a file",
@@ -127,6 +132,11 @@ class Reader:
             )
             return _ABSENT
         return str(file)
+
+    def _unreadable(self, where: str, file: str | Path, reason: str) -> None:
+        self.problem(
+            where, f"names {file}, which cannot be read: {reason}", "Check the file and its permissions"
+        )
 
     def _secret(self, key: str, table: Mapping[str, Any], path: str) -> Any:
         where = dotted(path, key)
@@ -145,7 +155,7 @@ class Reader:
                     where, f"is set by {plain.variable} and by {named.variable}", "Set only one of the two"
                 )
                 return _ABSENT
-            return self._secret_text(where, plain.text, f"{plain.variable} is empty")
+            return self._secret_text(where, plain.text, f"is set by {plain.variable}, which")
         if named is None:
             return _ABSENT
         name = named.text if isinstance(named, FromEnvironment) else named
@@ -159,16 +169,20 @@ class Reader:
             text = Path(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            self.problem(
-                dotted(path, file_key), f"cannot be read: {reason}", "Check the file and its permissions"
-            )
+            self._unreadable(dotted(path, file_key), file, reason or str(error))
             return _ABSENT
-        return self._secret_text(dotted(path, file_key), text, f"{file} is empty")
+        return self._secret_text(dotted(path, file_key), text, f"names {file}, which")
 
-    def _secret_text(self, where: str, text: str, if_empty: str) -> Any:
+    def _secret_text(self, where: str, text: str, source: str) -> Any:
+        """Return the secret; `source` begins the sentence of what is wrong with it."""
         text = text.strip()
         if not text:
-            self.problem(where, if_empty, "Write the secret into it, or leave the key out")
+            self.problem(where, f"{source} is empty", "Write the secret into it, or leave the key out")
+            return _ABSENT
+        if len(text.splitlines()) > 1:
+            self.problem(
+                where, f"{source} has more than one line", "Leave the secret alone in it, as a single line"
+            )
             return _ABSENT
         return Secret(text)
 

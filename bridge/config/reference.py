@@ -16,7 +16,7 @@ import msgspec
 from bridge.clouds.settings import ApiSettings
 from bridge.config.environment import variable_of
 from bridge.config.reader import is_secret
-from bridge.config.settings import AccountSettings, EventSettings, HttpSettings, LogSettings
+from bridge.config.settings import AccountSettings, EventSettings, EvidenceSettings, HttpSettings, LogSettings
 from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
 from consumer.settings import GatewaySettings
@@ -28,6 +28,7 @@ SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
     ("http", HttpSettings),
     ("log", LogSettings),
     ("events", EventSettings),
+    ("evidence", EvidenceSettings),
     (f"accounts.{ALIAS}", AccountSettings),
     (f"accounts.{ALIAS}.gateway", GatewaySettings),
     (f"accounts.{ALIAS}.api", ApiSettings),

@@ -10,7 +10,7 @@ from bridge.clouds.settings import ApiAccount
 from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
 from consumer.secret import Secret
-from consumer.settings import GatewayAccount
+from consumer.settings import GatewayAccount, RawEvidence
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +42,14 @@ class EventSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Event types to leave out."""
     progress_step: int = 10
     """Points of progress between two `ota.upgrade.progressed` events; 0 publishes none."""
+
+
+class EvidenceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[evidence]` table: what observations keep of what the clouds said."""
+
+    raw: RawEvidence = "redacted"
+    """`redacted` keeps the fields of each message and answer that are on an allow-list, without tokens, keys and
+    owners; `none` keeps nothing but their names and positions. Dead letters hold their message in either case."""
 
 
 class AccountSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -134,7 +134,10 @@ def on_unannounced(
 
     is_other = names_another(channel, observation) or runs_another(channel, observation)
     if shown.phase != "terminal":
-        if not _repeats_outcome(channel, observation, status, is_other=is_other):
+        if _restores_success(channel, observation, status, is_other=is_other):
+            channel.settle(status, asked_at_ms, confirmed=True)
+            channel.shown = replace(channel.shown, available_version=None)
+        elif not _repeats_outcome(channel, observation, status, is_other=is_other):
             _open_and_close(channel, observation, status, asked_at_ms)
         return
 
@@ -215,3 +218,21 @@ def _repeats_outcome(
     """A cloud that first offered the next version and then tells the last outcome again tells nothing new."""
     before = None if channel.published is None else channel.published.current_version
     return status == channel.shown.outcome and not is_other and observation.current_version in (None, before)
+
+
+def _restores_success(
+    channel: ChannelTurn, observation: Observation, status: Status, *, is_other: bool
+) -> bool:
+    """A cloud that once showed the version from before, and now the target of the last success again, lagged or lied.
+
+    Its outcome is still the last attempt's; another one never began.
+    """
+    attempt, before = channel.attempt, channel.published
+    return (
+        attempt is not None
+        and before is not None
+        and status == "succeeded" == channel.shown.outcome
+        and not is_other
+        and observation.current_version is not None
+        and observation.current_version == attempt.target_version != before.current_version
+    )

@@ -8,7 +8,6 @@ the callback only pauses the partition and starts that task.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -19,6 +18,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import IllegalStateError, KafkaError
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
@@ -26,9 +26,12 @@ from bridge.fold.takeover import PartitionOwnership, take_over
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
+from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
+from bridge.stopping import stopped_within
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +84,14 @@ class Fold(ConsumerRebalanceListener):
     name = "fold"
 
     def __init__(
-        self, settings: KafkaSettings, policy: Policy, *, lookup_rates: Mapping[str, float] | None = None
+        self,
+        settings: KafkaSettings,
+        policy: Policy,
+        *,
+        lookup_rates: Mapping[str, float] | None = None,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach()
         self._counts: Counter[str] = Counter()
         self._ownership = PartitionOwnership(
             settings=settings,
@@ -136,11 +145,9 @@ class Fold(ConsumerRebalanceListener):
                 await self._run_consumer(stop)
             except _BROKER_TROUBLE as error:
                 self._counts["consumer_restarts"] += 1
-                self._problem = f"{type(error).__name__}: {error}"
-                log.warning("fold_consumer_failed", error=repr(error), retry_s=_RETRY_S)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY_S):
-                        await stop.wait()
+                self._problem = error_text(error)
+                log.warning("fold_consumer_failed", error=error_text(error), retry_s=_RETRY_S)
+                await stopped_within(stop, _RETRY_S)
 
     async def _run_consumer(self, stop: asyncio.Event) -> None:
         settings = self._ownership.settings
@@ -153,15 +160,15 @@ class Fold(ConsumerRebalanceListener):
                 self._consumer, self._tasks = consumer, tasks
                 consumer.subscribe([self._ownership.topics.observations], listener=self)
                 try:
-                    await consumer.start()
-                    await self._dispatch(consumer, stop)
+                    if await join_group(consumer, stop, self._reach):
+                        await self._dispatch(consumer, stop)
                 except _BROKER_TROUBLE as error:
                     failure = error
                 finally:
                     await self._release()
         finally:
             self._consumer = self._tasks = None
-            await consumer.stop()
+            await leave_group(consumer, self._reach)
         if failure is not None:
             raise failure
 
@@ -218,8 +225,8 @@ class Fold(ConsumerRebalanceListener):
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
             except _BROKER_TROUBLE as error:
                 self._counts["takeover_retries"] += 1
-                self._problem = f"partition {place.partition} cannot be taken over: {error!r}"
-                log.warning("take_over_failed", partition=place.partition, error=repr(error))
+                self._problem = f"partition {place.partition} cannot be taken over: {error_text(error)}"
+                log.warning("take_over_failed", partition=place.partition, error=error_text(error))
                 await asyncio.sleep(_RETRY_S)
                 continue
 
@@ -237,7 +244,7 @@ class Fold(ConsumerRebalanceListener):
                 hole_at = jump.expected
                 log.warning("fold_worker_lost_its_place", partition=place.partition, reason=str(jump))
             except _BROKER_TROUBLE as error:
-                log.warning("fold_worker_ended", partition=place.partition, error=repr(error))
+                log.warning("fold_worker_ended", partition=place.partition, error=error_text(error))
             finally:
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():

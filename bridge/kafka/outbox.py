@@ -7,6 +7,7 @@ for an answer collects the next batch meanwhile; that is all the batching there 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -137,6 +138,11 @@ class Outbox:
             self._queues[destination].extendleft(reversed(taken))
             self._ready[destination] = None
         self._under_way.clear()
+
+    def is_awaited(self) -> bool:
+        """Whether somebody still waits for any of it: who was cancelled left his records to be delivered again."""
+        unsettled = itertools.chain(*self._queues.values(), *self._under_way.values())
+        return any(not run.write.done.done() for run in unsettled)
 
     def unsettled_writes(self) -> Iterable[Write]:
         """Return the calls that still wait."""

@@ -10,6 +10,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from bridge.kafka.clients import producer_arguments
+from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 
 START_WITHIN_S: Final = 30.0
@@ -37,14 +38,23 @@ class Producer(Protocol):
         ...
 
 
-async def start_producer(settings: KafkaSettings, *, transactional_id: str | None = None) -> AIOKafkaProducer:
-    """Return a connected, idempotent producer. Raises KafkaError, OSError or TimeoutError."""
+async def start_producer(
+    settings: KafkaSettings, *, transactional_id: str | None = None, reach: Reach | None = None
+) -> AIOKafkaProducer:
+    """Return a connected, idempotent producer, whose requests tell `reach` whether Kafka answers.
+
+    Raises KafkaError, OSError or TimeoutError.
+    """
     producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
     pause_between_metadata_failures(producer.client)
+    if reach is not None:
+        reach.watch(producer.client)
     try:
         async with asyncio.timeout(START_WITHIN_S):
             await producer.start()
-    except BaseException:
+    except BaseException as error:
+        if reach is not None:
+            reach.failed(error)
         await dismiss_producer(producer)
         raise
     return producer
@@ -83,6 +93,14 @@ async def dismiss_producer(producer: Producer) -> None:
             await asyncio.wait([sender], timeout=STOP_WITHIN_S / 2)
             if sender.done():
                 break
-        if sender.done() and not sender.cancelled():
-            sender.exception()
+        _retrieved(sender)
+    transactions = producer._txn_manager  # noqa: SLF001
+    if transactions is not None and (waiter := transactions.wait_for_transaction_end()) is not None:
+        _retrieved(waiter)
     await producer.client.close()
+
+
+def _retrieved(future: asyncio.Future[Any]) -> None:
+    """Ask for the error, if there is one: whoever dismisses the producer knows of the trouble."""
+    if future.done() and not future.cancelled():
+        future.exception()

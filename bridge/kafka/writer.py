@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from aiokafka.structs import RecordMetadata, TopicPartition
 from msgspec import Struct
 
+from bridge.error_text import error_text
 from bridge.kafka.outbox import Outbox, Run, Write
 from bridge.kafka.producer import Producer, dismiss_producer, start_producer
 from bridge.kafka.settings import KafkaSettings
@@ -109,21 +110,23 @@ class KafkaWriter:
         self._task = asyncio.create_task(self._send_for_ever(), name="kafka-writer")
 
     async def stop(self, *, within_s: float = STOP_WITHIN_S) -> None:
-        """Send what was written, for at most this long; writes unconfirmed by then raise WriterStopped."""
+        """Send what somebody waits for, for at most this long; writes unconfirmed by then raise WriterStopped."""
         if self._task is None or self._stopped:
             return
         self._stopped = True
         self._room.set()
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s if self._outbox.is_awaited() else 0):
                 await self._empty.wait()
         except TimeoutError:
             log.warning(
-                "writer_stopped_unconfirmed", records=self._outbox.records, reason=self._told_problem()
+                "writer_stopped_unconfirmed",
+                records=self._outbox.records,
+                reason=self._told_problem() or "nobody waits for them",
             )
         self._task.cancel()
         await asyncio.wait([self._task])
-        await self._dismiss()
+        await self._dismiss(settle_s=0)
         for write in self._outbox.unsettled_writes():
             write.fail(WriterStopped("the writer stopped before Kafka confirmed the records"))
 
@@ -197,7 +200,7 @@ class KafkaWriter:
                 self._failure = None
                 await self._send_until_failure(self._producer)
             except Exception as error:  # noqa: BLE001 (whatever it is: a new producer and the same records again)
-                problem = f"{type(error).__name__}: {error}"
+                problem = error_text(error)
                 if problem != self._problem:
                     log.warning("kafka_write_failed", reason=problem, queued_records=self._outbox.records)
                 self._problem = problem
@@ -252,12 +255,12 @@ class KafkaWriter:
         if self._outbox.records == 0:
             self._empty.set()
 
-    async def _dismiss(self) -> None:
+    async def _dismiss(self, *, settle_s: float = SETTLE_S) -> None:
         """Throw the producer away and take back what it did not get confirmed."""
         producer, self._producer = self._producer, None
         if producer is not None:
             if self._answers:
-                await asyncio.wait([answer for answer, _ in self._answers.values()], timeout=SETTLE_S)
+                await asyncio.wait([answer for answer, _ in self._answers.values()], timeout=settle_s)
             await dismiss_producer(producer)
         self._answers.clear()
         self._outbox.take_back()

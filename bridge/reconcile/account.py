@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from bridge.clouds.directory import ClosedCloud
-from bridge.clouds.errors import AccountStopped, ErrorClass
+from bridge.clouds.errors import AccountStopped
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Cloud, Pace
 from bridge.reconcile.asking import Asking
@@ -44,17 +44,6 @@ REFUSALS_PER_S: Final = 5.0
 
 PROOF_POLL_S: Final = 0.2
 """How often an owner without fresh proof looks whether it has it again."""
-
-REMEDIES: Final[Mapping[ErrorClass, str]] = {
-    "auth_fatal": "correct the account's access_id, access key or api.url, and start the bridge again",
-    "config_fatal": "correct the account's api table, and start the bridge again",
-    "forbidden": "subscribe the cloud project to the API, or grant it the devices",
-    "quota": "wait for the plan's next period, or extend the plan",
-    "retry": "none, it is tried again by itself; if it lasts, check that the API's host can be reached",
-    "token": "none, it is tried again by itself; if it lasts, check whether another program uses the access id",
-    "clock_skew": "check the clock of this host",
-}
-"""What an operator can do about a circuit that is not closed."""
 
 DRAIN_S: Final = 5.0
 """How long lookups under way may take when the process stops."""
@@ -246,5 +235,5 @@ class AccountLookups:
                 code=cause.code,
                 text=cause.text,
                 trace_id=cause.trace_id,
-                remedy=REMEDIES.get(cause.error, "none, it is tried again by itself"),
+                remedy=cause.remedy,
             )

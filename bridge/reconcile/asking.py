@@ -146,7 +146,9 @@ class Asking:
         await self._write([*told, *answers])
 
     async def _write(self, observations: Sequence[Observation]) -> None:
-        refused = await self._sink.write([record_of(observation) for observation in observations])
+        refused = await self._sink.write(
+            [record_of(self._account, observation) for observation in observations]
+        )
         for index in refused:
             log.error(
                 "observation_too_large",

@@ -101,13 +101,14 @@ class Background:
                     text=error.text,
                     trace_id=error.trace_id,
                     again_in_s=wait_s,
+                    remedy=error.remedy,
                 )
             await asyncio.sleep(max(POLL_S, began + wait_s - self._monotonic()))
 
     async def _sweep(self) -> None:
         async with aclosing(self._cloud.sweep()) as pages:
             async for page in pages:
-                await self._sink.write([record_of(observation) for observation in page])
+                await self._sink.write([record_of(self._account, observation) for observation in page])
                 await self._give_way()
 
     async def _admitted(self) -> None:

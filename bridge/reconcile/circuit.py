@@ -40,6 +40,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     text: str
     code: str | None = None
     trace_id: str | None = None
+    remedy: str
 
 
 class Circuit:
@@ -64,7 +65,12 @@ class Circuit:
         if error is None:
             return None
         return Cause(
-            error=error.error, api=error.api, text=error.text, code=error.code, trace_id=error.trace_id
+            error=error.error,
+            api=error.api,
+            text=error.text,
+            code=error.code,
+            trace_id=error.trace_id,
+            remedy=error.remedy,
         )
 
     def state(self, now: float) -> CircuitState:

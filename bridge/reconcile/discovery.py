@@ -90,7 +90,10 @@ class Discovery:
         now_ms = self._now_ms()
         await self._sink.write(
             [
-                record_of(device_found(self._account, device, asked_at_ms=asked_at_ms, observed_at_ms=now_ms))
+                record_of(
+                    self._account,
+                    device_found(self._account, device, asked_at_ms=asked_at_ms, observed_at_ms=now_ms),
+                )
                 for device in new
             ]
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from bridge.clouds.errors import CloudError
 from bridge.clouds.evidence import evidence
@@ -18,8 +19,11 @@ _ERROR_FIELDS: Final = frozenset({"code", "msg", "tid"})
 _encoder = msgspec.json.Encoder()
 
 
-def record_of(observation: Observation) -> OutgoingRecord:
-    """Return an observation as it is produced."""
+def record_of(account: ApiAccount, observation: Observation) -> OutgoingRecord:
+    """Return an observation as it is produced: with as much of the cloud's own words as the account wants kept."""
+    if account.evidence_raw == "none":
+        told = observation.evidence
+        observation = replace(observation, evidence=ObservedEvidence(origin=told.origin, name=told.name))
     return OutgoingRecord(
         topic="observations",
         key=observation.device_id.encode(),

@@ -53,7 +53,7 @@ class ReconcileStatistics(Struct, frozen=True, kw_only=True):
     connected: bool
     """Whether the last attempt to read the lookups topic worked."""
     problem: str | None
-    """Why it did not."""
+    """Why it did not, or why what was read is not committed."""
     partitions: tuple[int, ...]
     """Partitions of the lookups topic that this process owns."""
     proven_s_ago: float | None

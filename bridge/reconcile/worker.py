@@ -28,12 +28,17 @@ from bridge.clouds.directory import open_cloud
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Cloud, Pace
 from bridge.clouds.transport import HttpTransport
+from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
+from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.reconcile.account import DRAIN_S, AccountLookups
 from bridge.reconcile.membership import Membership
+from bridge.reconcile.repeats import RepeatedTrouble
 from bridge.reconcile.statistics import ReconcileStatistics
+from bridge.stopping import stopped_within, unless_stopped
 from consumer.sink import Sink
 from schemas import LookupRequest
 
@@ -47,9 +52,6 @@ RECORDS_AT_ONCE: Final = 1000
 REJOIN_FIRST_S: Final = 1.0
 REJOIN_MOST_S: Final = 30.0
 """Kafka is not there, or refuses: joined again after this, doubled each time."""
-
-CLOSE_S: Final = 10.0
-"""Leaving the group is a courtesy that must not hold up the end of the process."""
 
 
 def wall_ms() -> int:
@@ -78,7 +80,9 @@ class Reconcile:
         now_ms: Callable[[], int] = wall_ms,
         monotonic: Callable[[], float] = boot_s,
         jitter: Callable[[], float] = random.random,
+        reach: Reach | None = None,
     ) -> None:
+        self._reach = reach or Reach()
         self._kafka = kafka
         self._topic = topic_name(kafka.prefix, "lookups")
         self._monotonic = monotonic
@@ -104,6 +108,7 @@ class Reconcile:
         self._partitions: tuple[int, ...] = ()
         self._is_connected = False
         self._problem: str | None = None
+        self._unconfirmed = RepeatedTrouble(monotonic)
         self._lookups_read = 0
         self._malformed = 0
         self._unknown_account = 0
@@ -120,7 +125,7 @@ class Reconcile:
                         await self._serve_group(stop, serving)
                     except (KafkaError, OSError) as error:
                         wait_s = self._lost_kafka(error, wait_s, began)
-                        await _until(stop, wait_s)
+                        await stopped_within(stop, wait_s)
         finally:
             for transport in self._transports:
                 await transport.close()
@@ -129,7 +134,7 @@ class Reconcile:
         """Return a look at the stage."""
         return ReconcileStatistics(
             connected=self._is_connected,
-            problem=self._problem,
+            problem=self._told_problem(),
             partitions=self._partitions,
             proven_s_ago=self._membership.age_s(),
             lookups_read=self._lookups_read,
@@ -137,6 +142,11 @@ class Reconcile:
             unknown_account=self._unknown_account,
             accounts=tuple(account.statistics() for account in self._accounts.values()),
         )
+
+    def _told_problem(self) -> str | None:
+        if self._problem is None and self._unconfirmed.text is not None:
+            return f"commits are not confirmed: {self._unconfirmed.text}"
+        return self._problem
 
     async def _serve_group(self, stop: asyncio.Event, serving: Sequence[asyncio.Task[None]]) -> None:
         # 1. Join
@@ -152,7 +162,8 @@ class Reconcile:
             ),
         )
         try:
-            await consumer.start()
+            if not await join_group(consumer, stop, self._reach):
+                return
             self._is_connected, self._problem = True, None
             while not stop.is_set():
                 # 3. Read
@@ -164,14 +175,15 @@ class Reconcile:
                         offsets[partition] = record.offset + 1
                 # 4. Commit
                 if offsets or (self._partitions and self._membership.is_due()):
-                    await self._commit(consumer, offsets)
+                    # What a stop leaves uncommitted is read again by the next owner, who can still serve it.
+                    await unless_stopped(stop, self._commit(consumer, offsets))
             if serving:
                 # The group must not give our accounts away while their last requests are under way.
                 await asyncio.wait(serving, timeout=DRAIN_S + 1)
         finally:
             self._is_connected = False
             self._suspend()
-            await _close(consumer)
+            await leave_group(consumer, self._reach)
 
     def _accept(self, record: ConsumerRecord) -> None:
         self._lookups_read += 1
@@ -201,9 +213,13 @@ class Reconcile:
                 await consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # The group is changing, or its coordinator: no proof until it has settled. What was read stays read.
-            log.info("commit_not_confirmed", problem=type(error).__name__)
+            times = self._unconfirmed.met(error_text(error))
+            if times is not None:
+                log.info("commit_not_confirmed", problem=self._unconfirmed.text, times=times)
         else:
             self._membership.proved(sent_at)
+            if self._unconfirmed.over():
+                log.info("commit_confirmed_again")
 
     def _own(self, partitions: Iterable[int], of_topic: Collection[int]) -> None:
         # 2. Own
@@ -227,7 +243,7 @@ class Reconcile:
         """Note why the group cannot be served; return how long to wait."""
         was_long = self._monotonic() - began > REJOIN_MOST_S
         wait_s = REJOIN_FIRST_S if was_long else min(REJOIN_MOST_S, wait_s * 2)
-        self._problem = f"{type(error).__name__}: {error}"
+        self._problem = error_text(error)
         log.warning(
             "lookups_not_read",
             topic=self._topic,
@@ -255,19 +271,3 @@ class _Ownership(ConsumerRebalanceListener):
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._own(partition.partition for partition in assigned)
-
-
-async def _until(stop: asyncio.Event, timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await stop.wait()
-    except TimeoutError:
-        return
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await consumer.stop()
-    except (KafkaError, TimeoutError) as error:
-        log.info("group_not_left", problem=f"{type(error).__name__}: {error}")

@@ -104,6 +104,8 @@ class Sandbox:
     def _describe(self, accounts: tuple[SimulatedAccount, ...]) -> None:
         pulsar, kafka, ca_file = self.brokers.pulsar, self.brokers.kafka, str(self.brokers.ca_file)
         self.description = {
+            # After a kill -9 the file stays; who finds no such process knows that its addresses are dead.
+            "pid": os.getpid(),
             "pulsar": {
                 "url": pulsar.url,
                 "tls_url": pulsar.tls_url,

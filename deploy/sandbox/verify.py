@@ -2,7 +2,8 @@
 
 State equals truth means: per channel the same status, and the same running version where both know one; a device at
 rest may be missing. Events are whole when each device's revisions rise by one, without a hole or a repeat, and end at
-the state's. Pure functions, and one loop that waits for the first of them to be true.
+the state's. Attempts are counted: none may be told that a device never began, fewer may where pushes were lost. Pure
+functions, and one loop that waits for the first of them to be true.
 """
 
 from __future__ import annotations
@@ -69,6 +70,23 @@ class Comparison(Struct, frozen=True, kw_only=True):
         return f"truth == state: {self.equal}/{self.devices}"
 
 
+class AttemptCount(Struct, frozen=True, kw_only=True):
+    """How the attempts that were told compare with those that the devices began.
+
+    `phantom` are attempts too many. `merged` are attempts too few: two that were told as one, or one that had ended
+    before anybody looked. Each list has a sentence for every channel concerned.
+    """
+
+    began: int
+    phantom: int = 0
+    merged: int = 0
+    phantoms: tuple[str, ...] = ()
+    merges: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"phantom attempts: {self.phantom}, merged attempts: {self.merged}"
+
+
 def compare_truth_and_state(truths: Iterable[Truth], states: Mapping[str, State]) -> Comparison:
     """Compare every device of the truth with the state table, and find states of devices that do not exist."""
     differences: list[Difference] = []
@@ -131,6 +149,54 @@ def find_broken_revisions(
                 f"{device_id}: the last event's revision is {last.get(device_id)}, the state's {state['revision']}"
             )
     return broken
+
+
+def count_attempts(
+    truths: Iterable[Truth], states: Mapping[str, State], events: Iterable[PublicRecord]
+) -> AttemptCount:
+    """Compare the truth's number of attempts with the state's `attempt.number` and with the attempts of the events.
+
+    Where state and events differ, the one further from the truth counts.
+    """
+    told: dict[tuple[str, str], set[str]] = {}
+    for event in events:
+        value = event.value or {}
+        if "attempt" in value and "channel" in value:
+            told.setdefault((event.key, value["channel"]), set()).add(value["attempt"]["attempt_id"])
+    numbers = {
+        (device_id, channel["channel"]): int(channel["attempt"]["number"])
+        for device_id, state in states.items()
+        for channel in state["channels"]
+        if "attempt" in channel
+    }
+    began = {
+        (truth["device_id"], channel["channel"]): int(channel["attempts"])
+        for truth in truths
+        for channel in truth["channels"]
+    }
+    phantom = merged = 0
+    phantoms: list[str] = []
+    merges: list[str] = []
+    for where in sorted(began.keys() | numbers.keys() | told.keys()):
+        true, number, in_events = began.get(where, 0), numbers.get(where, 0), len(told.get(where, ()))
+        device_id, channel = where
+        sentence = (
+            f"{device_id} channel {channel}: attempts began {true}, in the state {number}, "
+            f"in the events {in_events}"
+        )
+        if (excess := max(number, in_events) - true) > 0:
+            phantom += excess
+            phantoms.append(sentence)
+        if (missing := true - min(number, in_events)) > 0:
+            merged += missing
+            merges.append(sentence)
+    return AttemptCount(
+        began=sum(began.values()),
+        phantom=phantom,
+        merged=merged,
+        phantoms=tuple(phantoms),
+        merges=tuple(merges),
+    )
 
 
 async def read_truth(control_url: str, account: str | None = None) -> list[dict[str, Any]]:

@@ -20,7 +20,14 @@ from msgspec import Struct
 from deploy.sandbox.brokers.process import Child
 from deploy.sandbox.public_topics import StateTable, TopicReader, read_events
 from deploy.sandbox.supervisor import Sandbox
-from deploy.sandbox.verify import Comparison, await_truth, find_broken_revisions
+from deploy.sandbox.verify import (
+    AttemptCount,
+    Comparison,
+    await_truth,
+    count_attempts,
+    find_broken_revisions,
+    read_truth,
+)
 
 CONVERGE_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
@@ -31,6 +38,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """What a campaign left behind."""
 
     comparison: Comparison
+    attempts: AttemptCount
     broken_revisions: list[str]
     events: int
     report: Mapping[str, Any]
@@ -44,10 +52,13 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         ended = ", ".join(f"{count} {status}" for status, count in sorted(self.report["ended"].items()))
+        sentences = (*self.attempts.phantoms[:20], *self.attempts.merges[:20])
+        miscounted = "".join(f"\n  {sentence}" for sentence in sentences)
         return (
-            f"{self.comparison}; {self.events} events, {len(self.broken_revisions)} holes or repeats; "
+            f"{self.comparison}; {self.attempts}; {self.events} events, {len(self.broken_revisions)} holes or repeats; "
             f"{self.kills} kills; pushes: {self.report['pushes_sent']} sent, {self.report['pushes_dropped']} "
             f"dropped, {dict(self.report['pushes_garbled'])} garbled; dead letters: {dict(self.dead_letters)}; {ended}"
+            f"{miscounted}"
         )
 
 
@@ -130,10 +141,13 @@ async def run_campaign(
             events = await asyncio.to_thread(read_events, servers)
             await asyncio.to_thread(table.refresh)
             broken = find_broken_revisions(events, table.states)
+            truths = await read_truth(sandbox.description["control_url"])
+            attempts = count_attempts(truths, table.states, events)
         report = (await control.get(f"/campaigns/{started.json()['id']}")).json()
         (await control.put("/faults", json={})).raise_for_status()
     return Verdict(
         comparison=comparison,
+        attempts=attempts,
         broken_revisions=broken,
         events=len(events),
         report=report,

@@ -21,6 +21,18 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
         yield sandbox
 
 
+async def test_without_faults_no_attempt_is_told_that_no_device_began(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        for seed in (21, 22):
+            verdict = await run_campaign(sandbox, bridge, devices=300, rate_per_s=20, seed=seed)
+
+            print(verdict)
+            verdict.assert_true_and_whole()
+            assert verdict.attempts.phantom == 0
+
+
 async def test_500_devices_end_in_the_truth_under_faults(sandbox: Sandbox, tmp_path: Path) -> None:
     async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
         verdict = await run_campaign(sandbox, bridge, devices=500, rate_per_s=20, seed=11, faults=FAULTS)

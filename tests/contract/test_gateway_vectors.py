@@ -49,7 +49,7 @@ def _account(**gateway: Any) -> GatewayAccount:
 
 
 def _translated(payload: bytes, properties: dict[str, str]) -> list[Observation | DeadLetter]:
-    translator = Translator(_account(filter_protocols=()), Counters(), keep_raw=True)
+    translator = Translator(_account(filter_protocols=()), Counters())
     message = Received(payload, em=properties.get("em"))
     records = translator.translate(message, "event/3", payload, RECEIVED_AT_MS)
     kinds: dict[str, type[Observation | DeadLetter]] = {
@@ -187,7 +187,7 @@ def test_ota_bodies_become_the_expected_observations(vector: dict[str, Any]) -> 
     payload = compact(signed(fields, key=_SECRET.reveal()))
     published_at_ms = PUBLISHED_AT_MS + 10 * 365 * 86_400_000
 
-    translator = Translator(_account(), Counters(), keep_raw=True)
+    translator = Translator(_account(), Counters())
     message = Received(payload, published_at_ms=published_at_ms)
     records = translator.translate(message, "event/3", payload, published_at_ms)
 

@@ -77,11 +77,15 @@ class RunningBridge:
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """Return the log's lines of one event."""
+        return [line for line in self.entries() if line["event"] == event]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Return all lines of the log."""
         with self.log_file.open("rb") as file:
             file.seek(self._log_begins)
             text = file.read().decode(errors="replace")
         lines = [line for line in text.splitlines(keepends=True) if line[0] == "{" and line.endswith("}\n")]
-        return [line for line in map(json.loads, lines) if line["event"] == event]
+        return [json.loads(line) for line in lines]
 
     async def logged(self, event: str) -> dict[str, Any]:
         """Return the first line of an event, once it is there."""

@@ -5,13 +5,19 @@ Short forms of `make chaos`. One campaign follows another in one sandbox; the ve
 
 from __future__ import annotations
 
+import asyncio
+import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
-from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.public_topics import read_events
+from deploy.sandbox.supervisor import PROJECT, Sandbox
 from tests.chaos.campaign import run_campaign, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
@@ -19,7 +25,7 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
-    async with Sandbox(tmp_path_factory.mktemp("campaigns")) as sandbox:
+    async with Sandbox(tmp_path_factory.mktemp("campaigns") / "build") as sandbox:
         yield sandbox
 
 
@@ -59,3 +65,45 @@ async def test_each_garbled_push_is_one_dead_letter_with_its_reason_and_no_other
     verdict.assert_true_and_whole()
     assert len(verdict.dead_letters) >= 3
     assert verdict.dead_letters == verdict.report["pushes_garbled"]
+
+
+async def test_the_readmes_consumer_reads_the_events_as_they_are(sandbox: Sandbox, tmp_path: Path) -> None:
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```$",
+        (PROJECT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+    servers = sandbox.description["kafka"]["bootstrap_servers"]
+    order = {"account": "tuya-demo", "devices": 5, "rate_per_s": 5}
+    async with running_bridge(sandbox, tmp_path / "bridge.log"):
+        async with httpx.AsyncClient(base_url=sandbox.description["control_url"], trust_env=False) as control:
+            (await control.post("/campaigns", json=order)).raise_for_status()
+        await some_event(servers)
+        consumer = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-u", "-c", program), cwd=sandbox.description_file.parents[1], stdout=PIPE
+        )
+        try:
+            assert consumer.stdout is not None
+            lines = [(await consumer.stdout.readline()).decode().split() for _ in range(10)]
+        finally:
+            consumer.kill()
+            await consumer.wait()
+    published = {
+        (event["device_id"], str(event["revision"]), event["status"], str(event["confirmed"]))
+        for record in await asyncio.to_thread(read_events, servers)
+        if (event := record.value) is not None
+    }
+
+    assert {tuple(line) for line in lines} <= published
+    assert len({tuple(line) for line in lines}) == 10
+
+
+async def some_event(servers: str) -> None:
+    """Wait for one: the bridge makes its topics when it first starts."""
+    while True:
+        try:
+            if await asyncio.to_thread(read_events, servers):
+                return
+        except TimeoutError:
+            pass
+        await asyncio.sleep(0.5)

@@ -113,7 +113,7 @@ async def test_a_certificate_of_another_authority_is_refused(ca: trustme.CA, tmp
 
     assert isinstance(error, errors.Unanswered)
     assert "not trusted" in error.text
-    assert "ca_file" in error.text
+    assert "the account's api.ca_file" in error.remedy
     assert server.received == []
 
 
@@ -121,14 +121,18 @@ async def test_the_systems_authorities_are_asked_where_no_file_is_named(ca: trus
     async with Server(ca).running() as server:
         error = await failure(server, None)
 
+    assert f"localhost:{server.port}" in error.text
     assert "not trusted" in error.text
+    assert "ca_file" in error.remedy
+    assert "none" not in error.remedy
 
 
 async def test_a_certificate_for_another_host_is_refused(ca: trustme.CA, ca_file: str) -> None:
     async with Server(ca, "example.test").running() as server:
         error = await failure(server, ca_file)
 
-    assert "not trusted" in error.text
+    assert "for another host name" in error.text
+    assert "api.url" in error.remedy
     assert server.received == []
 
 

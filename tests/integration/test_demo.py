@@ -25,6 +25,7 @@ async def test_a_fleet_upgrades_and_the_state_table_tells_the_truth(tmp_path: Pa
 
     assert demo.returncode == 0, shown
     assert shown.splitlines()[-1] == "truth == state: 12/12"
+    assert re.fullmatch(r"phantom attempts: 0, merged attempts: \d+", shown.splitlines()[-2])
     assert re.search(r"^\d\d:\d\d:\d\d\.\d{3}  \w+ .*succeeded", shown, re.MULTILINE), shown
     assert not [each for each in psutil.process_iter() if names(each, tmp_path)]
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bridge.kafka.topics import topic_name
@@ -56,7 +57,11 @@ async def test_bridge_waits_for_kafka_says_so_and_goes_on_when_it_comes(
     ) as bridge:
         status = await bridge.status(lambda status: status["kafka"].get("attempts", 0) >= 2)
         assert status["kafka"]["state"] == "unreachable"
-        assert status["kafka"]["last_error"]
+        assert status["kafka"]["last_error"].count("KafkaConnectionError") == 1
+        assert {name: stage["state"] for name, stage in status["stages"].items()} == {
+            "consumer": "waiting",
+            "fold": "waiting",
+        }
         assert (await bridge.get("/livez")).status_code == 200
 
         async with forwarded(port, brokers.kafka.bootstrap_servers):
@@ -134,4 +139,59 @@ async def test_refusal_of_every_account_ends_with_3(
     (refused,) = bridge.log("stage_refused")
     assert refused["stage"] == "consumer"
     assert gateway_account.name in refused["error"]
+    assert (refused["exit_code"], "access_key" in refused["error"]) == (3, False)
+    (warned,), (told,) = bridge.log("gateway_disconnected"), bridge.log("account_stopped")
+    assert warned["reason"] == told["reason"]
+    assert "refuses the access key" in told["reason"]
+    assert f"accounts.{gateway_account.name}.access_key_file" in told["remedy"]
+    # The bridge's own: the Kafka library has its own errors while a coordinator comes up.
+    errors = [
+        entry["event"] for entry in bridge.entries() if entry["level"] == "error" and "logger" not in entry
+    ]
+    assert errors == ["account_stopped", "stage_refused"]
     assert "0" * 32 not in bridge.log_file.read_text()
+
+
+def kafka_is_away(status: dict[str, Any]) -> bool:
+    return bool(status["kafka"]["state"] == "unreachable")
+
+
+@pytest.mark.restarts_brokers
+async def test_later_outage_of_kafka_shows_in_status_until_kafka_is_back(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    async with RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    ) as bridge:
+        await bridge.status(all_run)
+        away = asyncio.create_task(brokers.kafka.down(8, abruptly=True))
+        kafka = (await bridge.status(kafka_is_away))["kafka"]
+        await away
+        status = await bridge.status(lambda status: not kafka_is_away(status) and all_run(status))
+
+        assert kafka["last_error"]
+        assert kafka["unreachable_since_ms"] > status["started_at_ms"]
+        assert status["kafka"]["state"] == "ready"
+        assert status["kafka"]["ready_at_ms"] > kafka["unreachable_since_ms"]
+        assert await bridge.child.stop(30) == 0
+
+    assert len(bridge.log("kafka_unreachable")) == 1
+    assert len(bridge.log("kafka_ready")) == 2
+
+
+@pytest.mark.restarts_brokers
+async def test_stop_without_kafka_waits_for_no_confirmation_where_nothing_is_unconfirmed(
+    brokers: Brokers, gateway_account: GatewayAccount, kafka_prefix: str, tmp_path: Path
+) -> None:
+    async with RunningBridge(
+        tmp_path, gateway_account, brokers.kafka.bootstrap_servers, kafka_prefix, partitions=2
+    ) as bridge:
+        await bridge.status(all_run)
+        away = asyncio.create_task(brokers.kafka.down(8, abruptly=True))
+        await bridge.status(kafka_is_away)
+
+        assert await bridge.child.stop(30) == 0
+        await away
+
+    assert not bridge.log("stopped_unconfirmed")
+    assert not bridge.log("stop_too_slow")

@@ -23,7 +23,8 @@ import pytest
 from bridge.config import load
 from deploy.sandbox.supervisor import PROJECT
 
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 90.0
+"""On a calm machine 8; on one with thirty runnable processes Kafka alone was seen to take 31."""
 GONE_WITHIN_S = 15.0
 
 
@@ -102,12 +103,14 @@ def press_ctrl_c(make: subprocess.Popen[bytes], _directory: Path) -> None:
 async def test_nothing_is_left_running_however_it_ends(
     make: subprocess.Popen[bytes], directory: Path, end: Callable[[subprocess.Popen[bytes], Path], None]
 ) -> None:
-    await description_of(directory)
+    about = await description_of(directory)
+    assert psutil.pid_exists(about["pid"])
     assert len([each for each in processes_of(directory) if "java" in each.name()]) == 2
 
     end(make, directory)
 
     assert await until(lambda: not processes_of(directory), GONE_WITHIN_S), processes_of(directory)
+    assert about["pid"] not in [process.pid for process in processes_of(directory)]
     if end is not kill_the_supervisor:
         assert not (directory / "sandbox.json").exists()
         assert not (directory / "ota-bridge.toml").exists()

@@ -1,4 +1,4 @@
-"""The Java side of the sandbox: the tools it needs, the brokers' jars, and our authentication provider, compiled.
+"""The Java side of the sandbox: the tools it needs, the brokers' jars, and our own few classes, compiled.
 
 Everything is made once and kept in the project's `.cache/sandbox` under a name that changes with its source, so a
 second start needs neither Maven nor a network.
@@ -24,7 +24,7 @@ from deploy.sandbox.brokers.process import Child
 
 CACHE = Path(__file__).parents[3] / ".cache" / "sandbox"
 _HERE = Path(__file__).parent
-_PROVIDER = _HERE / "GatewayAuthenticationProvider.java"
+_SOURCES = (_HERE / "GatewayAuthenticationProvider.java", _HERE / "GatewayBroker.java")
 _OLDEST_JAVA = 17
 _COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _ATTEMPTS = 3
@@ -59,14 +59,14 @@ async def prepare_java(announce: Callable[[str], None]) -> Java:
     """
     executable = _java()
     async with _cache_lock():
-        if not _provider_folder().exists():
+        if not _classes_folder().exists():
             _tool("javac")  # said now, not after a download of minutes
         pulsar = await _jars("pulsar", announce)
         kafka = await _jars("kafka", announce)
-        provider = await _provider(pulsar)
+        classes = await _classes(pulsar)
     return Java(
         executable=executable,
-        pulsar_classpath=f"{provider}{os.pathsep}{pulsar}/*",
+        pulsar_classpath=f"{classes}{os.pathsep}{pulsar}/*",
         kafka_classpath=f"{kafka}/*",
     )
 
@@ -106,13 +106,13 @@ async def _jars(name: str, announce: Callable[[str], None]) -> Path:
     return folder
 
 
-async def _provider(pulsar: Path) -> Path:
-    folder = _provider_folder()
+async def _classes(pulsar: Path) -> Path:
+    folder = _classes_folder()
     if folder.exists():
         return folder
-    with tempfile.TemporaryDirectory(dir=CACHE, prefix="auth1-") as temporary:
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="classes-") as temporary:
         command = [str(_tool("javac")), "--release", str(_OLDEST_JAVA), "-proc:none"]
-        command += ["-cp", f"{pulsar}/*", "-d", f"{temporary}/classes", str(_PROVIDER)]
+        command += ["-cp", f"{pulsar}/*", "-d", f"{temporary}/classes", *map(str, _SOURCES)]
         await _run("javac", command, CACHE / "javac.log", attempts=1)
         (Path(temporary) / "classes").rename(folder)
     return folder
@@ -166,9 +166,9 @@ def _jars_folder(name: str) -> Path:
     return CACHE / f"{name}-{_digest(_pom(name))}"
 
 
-def _provider_folder() -> Path:
-    return CACHE / f"auth1-{_digest(_PROVIDER)}-{_digest(_pom('pulsar'))}"
+def _classes_folder() -> Path:
+    return CACHE / f"classes-{_digest(*_SOURCES, _pom('pulsar'))}"
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def _digest(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

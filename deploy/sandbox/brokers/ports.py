@@ -8,6 +8,8 @@ from pathlib import Path
 
 _LOWEST = 15_000
 _LOCAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_OUTGOING = 49_152
+"""Where there is no such file, as on macOS: the beginning of the range that IANA keeps for outgoing connections."""
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -16,7 +18,9 @@ def free_ports(count: int) -> tuple[int, ...]:
     They lie below the range that the kernel gives to outgoing connections: a broker that is down for a moment
     would otherwise find its port taken by a client that is looking for it.
     """
-    highest = int(_LOCAL_RANGE.read_text(encoding="ascii").split()[0])
+    highest = _LOWEST_OUTGOING
+    if _LOCAL_RANGE.exists():
+        highest = int(_LOCAL_RANGE.read_text(encoding="ascii").split()[0])
     if highest - _LOWEST < 1000:  # noqa: PLR2004 - a machine with an unusual range: any port may be tried
         highest = 65_000
     ports: set[int] = set()

@@ -73,7 +73,7 @@ class PulsarBroker(Broker):
             f"-Djava.io.tmpdir={self._directory}",
             "-cp",
             java.pulsar_classpath,
-            "org.apache.pulsar.PulsarStandaloneStarter",
+            "GatewayBroker",
             *("-c", str(configuration)),
             "--no-functions-worker",
             "--no-stream-storage",

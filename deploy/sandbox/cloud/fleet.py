@@ -52,6 +52,9 @@ class Channel(Struct, kw_only=True):
     shown_before: Shown
     """What REST showed before the running attempt: the answer of an API that lies for a while."""
     attempts: int = 0
+    """Upgrades that campaigns started, whatever became of them."""
+    visible_attempts: int = 0
+    """Of these, the ones that the device began and that somebody could know of."""
 
 
 class Device(Struct, kw_only=True):
@@ -148,6 +151,7 @@ class Fleet:
                     "target_version": channel.target_version,
                     "outcome": channel.outcome,
                     "reason": channel.reason,
+                    "attempts": channel.visible_attempts,
                 }
                 for channel in device.channels
             ],

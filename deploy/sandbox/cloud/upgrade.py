@@ -97,6 +97,7 @@ class Upgrade:
         self._next = 0
         self._offset_s = 0.0
         self._pushed = 0
+        self._begun = False
         self._claim_read = False
         self._known_at_s: float | None = None
         self._awaited_s = 0.0
@@ -146,6 +147,7 @@ class Upgrade:
                 if PHASES[channel.status] == "rest":
                     channel.status = "available"
             case Enter(status):
+                self._begin()
                 channel.status, channel.outcome, channel.reason = status, None, None
             case Show():
                 if device.online or not action.progress:
@@ -173,6 +175,11 @@ class Upgrade:
             case _:
                 pass
 
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._channel.visible_attempts += 1
+
     def _shown(self, show: Show) -> Shown:
         before = self._channel.shown_before.current_version
         return Shown(
@@ -188,6 +195,7 @@ class Upgrade:
             channel.current_version = self._target
         if end.reason in ("withdrawn", "device_removed") and not self._device.told:
             channel.status, channel.outcome, channel.reason = self._before
+            channel.visible_attempts -= 1
         else:
             channel.status, channel.outcome, channel.reason = end.status, end.outcome, end.reason
         self._on_end(channel.status)

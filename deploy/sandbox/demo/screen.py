@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from bridge.cli.lines import COLOURS, event_line
 from deploy.sandbox.demo.feed import Happening, Tally
-from deploy.sandbox.verify import Comparison
+from deploy.sandbox.verify import AttemptCount, Comparison
 from schemas import UpgradeEvent
 
 _PLAIN_PROGRESS_S = 5.0
@@ -26,6 +27,19 @@ _PLAIN_WIDTH = 120
 _NOT_SHOWN = "ota.upgrade.progressed"
 """Far more than a person reads; they are counted."""
 _MOST_DIFFERENCES = 50
+_WHY_AVAILABLE = (
+    "available: the upgrade succeeded, and a newer version is on offer for another",
+    "channel of the device (its MCU, say). A device shows its most telling channel.",
+)
+_KINDS = {
+    "ota.upgrade.baseline": "first sightings",
+    "ota.upgrade.status_changed": "changes of status",
+    "ota.upgrade.progressed": "steps of progress",
+    "ota.upgrade.stalled": "stalls",
+    "ota.upgrade.resumed": "stalls over",
+    "ota.upgrade.version_changed": "changes of version",
+    "ota.device.removed": "devices removed",
+}
 
 
 class Screen:
@@ -98,45 +112,68 @@ class Screen:
     def show_result(
         self,
         comparison: Comparison,
+        attempts: AttemptCount,
         broken_revisions: list[str],
         tally: Tally,
+        *,
         report: Mapping[str, Any],
         requests: Mapping[str, Any],
     ) -> None:
         """Write the closing tables."""
         table = Table(
-            "devices", "truth", "state", "", title="Truth against the state table", title_justify="left"
+            *("devices", "the cloud's truth", "ota.upgrade-state.v1", ""),
+            title="How the devices ended, and what the bridge's state table says",
+            title_justify="left",
+            box=SIMPLE_HEAD,
         )
         for column in table.columns[1:3]:
             column.justify = "right"
         for status, (true, shown) in comparison.by_status.items():
             mark = Text("=", "green") if true == shown else Text("≠", "bold red")
             table.add_row(Text(status, _colour(status)), str(true), str(shown), mark)
+        about = [Text(line, "dim") for line in _WHY_AVAILABLE] if "available" in comparison.by_status else []
         facts = Table(box=None, show_header=False)
         facts.add_column(style="dim")
         facts.add_column()
-        for name, fact in _facts(tally, report, requests):
+        for name, fact in _facts(tally, attempts, report, requests):
             facts.add_row(name, fact)
-        self._console.print("", table, "", facts, "")
+        self._console.print("", table, *about, "", facts, "", sep="\n")
         for difference in comparison.differences[:_MOST_DIFFERENCES]:
             self.say(str(difference), "red")
+        for sentence in attempts.phantoms[:_MOST_DIFFERENCES]:
+            self.say(sentence, "red")
         for sentence in broken_revisions[:_MOST_DIFFERENCES]:
             self.say(sentence, "red")
         if not broken_revisions:
             self.say("every device's revisions rise by one, without a hole or a repeat", "green")
+        self.say(str(attempts), "red" if attempts.phantom else "green")
         self.say(str(comparison), "bold green" if comparison.all_equal else "bold red")
 
 
-def _facts(tally: Tally, report: Mapping[str, Any], requests: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    kinds = ", ".join(f"{count} {kind.rpartition('.')[2]}" for kind, count in tally.kinds.most_common())
+def _facts(
+    tally: Tally, attempts: AttemptCount, report: Mapping[str, Any], requests: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    """Name and sentence of each figure, for somebody who sees this for the first time."""
+    kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in tally.kinds.most_common())
     yield "events", f"{tally.events}: {kinds}"
     sent, dropped = report["pushes_sent"], report["pushes_dropped"]
-    yield "pushes", f"{sent} sent by the cloud, {dropped} lost on the way"
+    yield "pushes", f"{sent} came through the gateway, {dropped} more were lost on the way"
     if tally.latencies_ms:
         percentiles = (f"p{percent} {tally.latency_percentile(percent):.0f} ms" for percent in (50, 90, 99))
-        yield "push to event", f"{', '.join(percentiles)} ({len(tally.latencies_ms)} events)"
+        yield (
+            "push to event",
+            f"{', '.join(percentiles)}, as a consumer of Kafka sees it",
+        )
     calls = ", ".join(f"{count} {api}" for api, count in sorted(requests["per_api"].items()))
-    yield "lookups made", f"{sum(requests['per_api'].values())}: {calls}"
+    total = sum(requests["per_api"].values())
+    yield (
+        "lookups made",
+        f"{total}, to confirm outcomes and learn what was lost: {calls}",
+    )
+    yield (
+        "attempts",
+        f"{attempts.began} began; phantom: told, never begun; merged: two told as one",
+    )
 
 
 def _colour(status: str) -> str:

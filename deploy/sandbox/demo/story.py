@@ -21,7 +21,14 @@ from deploy.sandbox.demo.feed import Tally, follow
 from deploy.sandbox.demo.screen import Screen
 from deploy.sandbox.public_topics import StateTable, read_events
 from deploy.sandbox.supervisor import Sandbox
-from deploy.sandbox.verify import Comparison, await_truth, find_broken_revisions
+from deploy.sandbox.verify import (
+    AttemptCount,
+    Comparison,
+    await_truth,
+    count_attempts,
+    find_broken_revisions,
+    read_truth,
+)
 
 _PARTITIONS = 12
 _CAMPAIGN_PERIOD_S = 0.5
@@ -87,11 +94,11 @@ class Demo:
             ]
             report = await self._upgrade(control, account)
             with self._screen.waiting("the state table tells the truth"):
-                comparison, broken = await _compare(control_url, servers)
+                comparison, attempts, broken = await _compare(control_url, servers)
             requests = await _call(control, "GET", "/requests", params={"account": account})
             for task in beside:
                 task.cancel()
-        self._screen.show_result(comparison, broken, self._tally, report, requests)
+        self._screen.show_result(comparison, attempts, broken, self._tally, report=report, requests=requests)
         return 0 if comparison.all_equal and not broken else 1
 
     async def _upgrade(self, control: httpx.AsyncClient, account: str) -> dict[str, Any]:
@@ -123,12 +130,13 @@ class Demo:
                 self._screen.show_event(happening)
 
 
-async def _compare(control_url: str, bootstrap_servers: str) -> tuple[Comparison, list[str]]:
+async def _compare(control_url: str, bootstrap_servers: str) -> tuple[Comparison, AttemptCount, list[str]]:
     with StateTable(bootstrap_servers) as table:
         comparison = await await_truth(control_url, table, within_s=_CONVERGE_WITHIN_S)
         events = await asyncio.to_thread(read_events, bootstrap_servers)
         await asyncio.to_thread(table.refresh)
-        return comparison, find_broken_revisions(events, table.states)
+        attempts = count_attempts(await read_truth(control_url), table.states, events)
+        return comparison, attempts, find_broken_revisions(events, table.states)
 
 
 async def _watch(bridge: BridgeProcess) -> None:

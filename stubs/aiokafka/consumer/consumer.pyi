@@ -1,13 +1,14 @@
 from collections.abc import Iterable, Mapping
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, OffsetAndTimestamp, TopicPartition
 
 class AIOKafkaConsumer:
+    _client: Any
     def __init__(
         self,
         *topics: str,

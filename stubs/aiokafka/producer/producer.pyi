@@ -14,6 +14,7 @@ class _Sender:
 class AIOKafkaProducer:
     _closed: bool
     _sender: _Sender
+    _txn_manager: Any
     client: Any
     def __init__(
         self,

@@ -46,13 +46,32 @@ def test_mistakes_of_the_configuration_are_told_and_end_with_2(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("variable", ["", "OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS"])
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["check-config"], ["topics", "create"], ["topics", "check"], ["events"], ["state", "x"]],
+)
+def test_file_that_does_not_exist_is_told_whatever_the_environment_says(
+    arguments: list[str], variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, "127.0.0.1:1")
+
+    assert run_command([*arguments, "-c", "missing.toml"]) == 2
+
+    told = capsys.readouterr().err.splitlines()
+    assert told[1].startswith("  missing.toml: does not exist. Start one with `ota-bridge config example`")
+    assert len(told) == 2
+
+
 @pytest.mark.parametrize("arguments", [["topics", "create"], ["topics", "check"], ["events"], ["state", "x"]])
 def test_kafka_that_does_not_answer_ends_with_4_and_one_sentence(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
 
-    assert run_command([*arguments, "-c", "there-is-no-file.toml"]) == 4
+    assert run_command(arguments) == 4
 
     told = capsys.readouterr().err
     assert told.startswith("Kafka at 127.0.0.1:1 does not answer")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import trustme
 
 from bridge.config import ConfigurationError, load, load_kafka
 from bridge.config.environment import variable_of
@@ -37,6 +40,15 @@ def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> No
     assert configuration.policy.jitter_s == 0
     assert configuration.policy.leaves_out("ota.upgrade.progressed")
     assert configuration.warnings == ()
+
+
+def test_raw_evidence_is_one_key_for_what_is_pushed_and_what_is_asked(written: Written) -> None:
+    plain = written.load()
+    written.set("evidence.raw", "none")
+    none = written.load()
+
+    assert (plain.gateways[0].evidence_raw, plain.apis[0].evidence_raw) == ("redacted", "redacted")
+    assert (none.gateways[0].evidence_raw, none.apis[0].evidence_raw) == ("none", "none")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +176,70 @@ def test_empty_secret_file_is_named(written: Written) -> None:
     assert list(written.problems()) == ["accounts.tuya-demo.access_key_file"]
 
 
+@pytest.mark.parametrize("text", ["a-very-secret-key", "a-very-secret-key\n", "a-very-secret-key\r\n"])
+def test_one_line_break_behind_a_secret_is_not_part_of_it(written: Written, text: str) -> None:
+    (written.folder / "key.txt").write_bytes(text.encode())
+
+    assert written.load().apis[0].access_key == Secret("a-very-secret-key")
+
+
+@pytest.mark.parametrize(
+    "text", ["hunter2-1\nhunter2-2\n", "hunter2-1\r\nhunter2-2", "hunter2-1\n\nhunter2-2"]
+)
+def test_secret_of_two_lines_is_refused_and_not_repeated(written: Written, text: str) -> None:
+    path = "accounts.tuya-demo.access_key_file"
+    (written.folder / "key.txt").write_bytes(text.encode())
+
+    problems = written.problems()
+    from_environment = written.problems({"OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY": text})
+
+    assert str(written.folder / "key.txt") in problems[path]
+    assert "more than one line" in problems[path]
+    assert "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY" in from_environment[path.removesuffix("_file")]
+    assert "hunter2" not in f"{problems}{from_environment}"
+
+
+def test_secret_file_that_is_not_text_is_named_with_its_path(written: Written) -> None:
+    (written.folder / "key.txt").write_bytes(b"\xff\xfe")
+
+    problems = written.problems()
+
+    assert list(problems) == ["accounts.tuya-demo.access_key_file"]
+    assert str(written.folder / "key.txt") in problems["accounts.tuya-demo.access_key_file"]
+
+
+@pytest.mark.parametrize("call", ["read_text", "is_file"])
+def test_file_that_may_not_be_read_is_named_with_its_path(
+    written: Written, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, call, denied)
+        problems = written.problems()
+
+    assert list(problems) == ["accounts.tuya-demo.access_key_file"]
+    assert f"{written.folder / 'key.txt'}, which cannot be read: Permission denied" in str(problems)
+
+
+@pytest.mark.parametrize("table", ["kafka", "accounts.tuya-demo.gateway", "accounts.tuya-demo.api"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_authorities_that_are_no_certificates_are_found_before_anything_connects(
+    written: Written, table: str, content: bytes
+) -> None:
+    written.set("kafka.security", "ssl")
+    (written.folder / "ca.pem").write_bytes(content)
+    written.set(f"{table}.ca_file", "ca.pem")
+
+    problems = written.problems()
+
+    assert list(problems) == [f"{table}.ca_file"]
+    assert f"{written.folder / 'ca.pem'}, which is not a PEM file" in problems[f"{table}.ca_file"]
+
+
 def test_environment_goes_over_the_file(written: Written) -> None:
     configuration = written.load(
         {
@@ -225,7 +301,7 @@ def test_secret_twice_in_the_environment_is_a_mistake(written: Written) -> None:
 
 def test_paths_begin_at_the_files_folder(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    (written.folder / "ca.pem").touch()
+    trustme.CA().cert_pem.write_to_path(written.folder / "ca.pem")
     written.set("accounts.tuya-demo.gateway.ca_file", "ca.pem")
 
     assert written.load().gateways[0].gateway.ca_file == str(written.folder / "ca.pem")
@@ -311,8 +387,19 @@ def test_kafka_alone_is_read_without_looking_at_the_rest(written: Written) -> No
     assert load_kafka(written.file, {}).bootstrap_servers == "localhost:9092"
 
 
-def test_kafka_alone_needs_no_file(written: Written) -> None:
-    assert load_kafka(written.file, {"OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "kafka:9092"}).prefix == "ota"
+def test_kafka_alone_may_come_from_the_environment(written: Written) -> None:
+    environment = {"OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "kafka:9092"}
+
+    assert load_kafka(written.file, environment, optional_file=True).prefix == "ota"
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_file_that_does_not_exist_is_what_is_told(written: Written, optional: bool) -> None:  # noqa: FBT001
+    with pytest.raises(ConfigurationError) as caught:
+        load_kafka(written.file, {}, optional_file=optional)
+
+    first = caught.value.problems[0]
+    assert (first.path, first.what) == (str(written.file), "does not exist")
 
 
 def test_example_is_a_configuration(written: Written) -> None:

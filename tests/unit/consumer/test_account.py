@@ -66,7 +66,7 @@ class Sink:
 
 
 def slices(number: int, *, partition: int = 3) -> list[Slice]:
-    slicer = Slicer(Translator(account(), Counters(), keep_raw=False), Counters())
+    slicer = Slicer(Translator(account(), Counters()), Counters())
     message = Received(
         sealed(upgrade_status(f"d{number}")),
         at=(7, number, -1),
@@ -88,7 +88,7 @@ class House:
         monkeypatch.setattr(account_module, "GatewayThread", build)
         self.sink = Sink()
         self.stop = asyncio.Event()
-        self.ingest = AccountIngest(account(), self.sink, past=None, keep_raw=False, close_deadline_s=10.0)
+        self.ingest = AccountIngest(account(), self.sink, past=None, close_deadline_s=10.0)
         self.running = asyncio.create_task(self.ingest.run(self.stop))
 
     @property
@@ -111,7 +111,7 @@ def test_what_was_confirmed_is_acknowledged_in_order(monkeypatch: pytest.MonkeyP
     story()
 
 
-@pytest.mark.parametrize("failure", [ValueError("a defect"), AccountStopped("tuya-test", "refused for good")])
+@pytest.mark.parametrize("failure", [ValueError("a defect"), AccountStopped("tuya-test", "refused for good", None)])
 def test_what_is_delivered_while_the_account_ends_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:

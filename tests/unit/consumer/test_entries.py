@@ -40,7 +40,7 @@ def entry(partition: int, number: int, indexes: Iterable[int], *, of: int, ledge
 
 def received(*messages: Received) -> Entries:
     entries = Entries()
-    slicer = Slicer(Translator(account(), Counters(), keep_raw=False), Counters())
+    slicer = Slicer(Translator(account(), Counters()), Counters())
     entries.received(slicer.cut(messages, RECEIVED_AT_MS))
     return entries
 

@@ -26,7 +26,7 @@ TOPIC = "persistent://accessIdtesttesttest/out/notice"
 
 def translated(body: dict[str, Any], em: str = "aes_gcm") -> tuple[Counters, list[Any]]:
     counters = Counters()
-    translator = Translator(account(), counters, keep_raw=True)
+    translator = Translator(account(), counters)
     payload = sealed(body, em=em, protocol=10000)
     with capture_logs() as logs:
         records = translator.translate(

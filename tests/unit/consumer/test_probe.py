@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -171,6 +172,25 @@ async def test_a_broker_behind_a_proxy_is_reached_through_it(broker: Broker) -> 
 
     connects = [fields for number, fields in broker.asked if number == Command.CONNECT]
     assert [fields.get(6) for fields in connects] == [None, b"10.0.0.7:6650"]
+
+
+@pytest.mark.parametrize(
+    ("error", "keys"),
+    [
+        (ServerError.AUTHENTICATION, ("access_id", "access_key_file", "gateway.url")),
+        (ServerError.SUBSCRIPTION_NOT_FOUND, ("gateway.subscription",)),
+        (ServerError.AUTHORIZATION, ("gateway.topics",)),
+        (ServerError.TOPIC_NOT_FOUND, ("gateway.topics",)),
+    ],
+)
+async def test_a_refusal_names_the_keys_as_the_configuration_file_has_them(
+    broker: Broker, error: ServerError, keys: tuple[str, ...]
+) -> None:
+    broker.answers[Command.CONNECT] = lambda: _error(error)
+
+    remedy = (await _probed(broker)).remedy or ""
+
+    assert set(re.findall(r"accounts\.tuya-test\.([a-z_.]*[a-z])", remedy)) == set(keys)
 
 
 async def test_nobody_listening_is_unreachable() -> None:

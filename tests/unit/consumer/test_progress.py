@@ -17,9 +17,7 @@ _NOW_MS = 1_800_000_000_000
 def _slice(published_at_ms: int, received_at_ms: int = _NOW_MS, entry: int = 1) -> Slice:
     counters = Counters()
     message = Received(sealed(upgrade_status("d")), at=(7, entry, -1), published_at_ms=published_at_ms)
-    (piece,) = Slicer(Translator(account(), counters, keep_raw=False), counters).cut(
-        [message], received_at_ms
-    )
+    (piece,) = Slicer(Translator(account(), counters), counters).cut([message], received_at_ms)
     return piece
 
 

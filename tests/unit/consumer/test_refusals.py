@@ -25,7 +25,7 @@ class NoSink:
 
 
 def _result(outcome: Outcome) -> ProbeResult:
-    return ProbeResult(outcome=outcome, message=f"told: {outcome}")
+    return ProbeResult(outcome=outcome, what=f"told: {outcome}", remedy="mend it")
 
 
 _REFUSED: tuple[Outcome, ...] = ("wrong_key", "missing_subscription", "forbidden_topic", "missing_topic")
@@ -109,8 +109,8 @@ def test_names_are_verified_unless_switched_off_by_name() -> None:
     assert not trust.tls_context(account(tls_verify=False).gateway).check_hostname
 
 
-def test_no_account_left_names_each_and_its_reason() -> None:
-    assert "a: wrong key; b: no topic" in str(NoAccountLeft({"a": "wrong key", "b": "no topic"}))
+def test_no_account_left_names_each() -> None:
+    assert str(NoAccountLeft(["a", "b"])).endswith("refused: a, b")
 
 
 async def test_without_accounts_the_stage_waits_to_be_stopped() -> None:

@@ -45,7 +45,7 @@ def test_a_position_is_written_as_the_key_of_dead_letters() -> None:
 
 def _slicer() -> tuple[Slicer, Counters]:
     counters = Counters()
-    return Slicer(Translator(account(), counters, keep_raw=False), counters), counters
+    return Slicer(Translator(account(), counters), counters), counters
 
 
 def _message(device: str, partition: int, entry: int, *, protocol: int = 20) -> Received:

@@ -11,12 +11,14 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from consumer import translation
+from consumer.settings import RawEvidence
 from consumer.sink import OutgoingRecord
 from consumer.statistics import Counters
 from consumer.translation import Translator
-from schemas import RAW_LIMIT_BYTES, DeadLetter, Observation
+from schemas import RAW_LIMIT_BYTES, DeadLetter, Observation, ObservedEvidence
 from tests.gateway_messages import (
     ACCESS_KEY,
     PREVIOUS_KEY,
@@ -33,9 +35,10 @@ from tests.gateway_messages import (
 class Bench:
     """A translator with its counters."""
 
-    def __init__(self, **gateway: Any) -> None:
+    def __init__(self, *, evidence_raw: RawEvidence = "redacted", **gateway: Any) -> None:
         self.counters = Counters()
-        self.translator = Translator(account(previous=True, **gateway), self.counters, keep_raw=True)
+        settings = replace(account(previous=True, **gateway), evidence_raw=evidence_raw)
+        self.translator = Translator(settings, self.counters)
 
     def records(self, payload: bytes, **message: Any) -> tuple[OutgoingRecord, ...]:
         return self.translator.translate(Received(payload, **message), "event/3", payload, RECEIVED_AT_MS)
@@ -54,6 +57,19 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+def test_what_the_cloud_pushed_is_kept_only_where_that_is_wanted(bench: Bench) -> None:
+    message = sealed(upgrade_status("d1"))
+
+    kept = bench.observation(message)
+    without = Bench(evidence_raw="none").observation(message)
+
+    assert kept.evidence.raw is not None
+    assert without.evidence == ObservedEvidence(
+        origin="push", name=kept.evidence.name, position=kept.evidence.position
+    )
+    assert without.status == kept.status
 
 
 def test_an_observation_is_keyed_by_its_device_and_stamped_with_our_time(bench: Bench) -> None:

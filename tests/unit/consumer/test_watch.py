@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from consumer.errors import AccountStopped
 from consumer.probe import Outcome, ProbeResult
@@ -36,7 +37,7 @@ class Line:
 
     async def _ask(self, _account: GatewayAccount) -> ProbeResult:
         self.asked_at_s.append(asyncio.get_running_loop().time())
-        return ProbeResult(outcome=self.outcome, message=f"told: {self.outcome}")
+        return ProbeResult(outcome=self.outcome, what=f"told: {self.outcome}", remedy="mend it")
 
     def start(self) -> asyncio.Task[None]:
         return asyncio.create_task(self.watch.run(self))
@@ -71,7 +72,7 @@ async def test_a_short_break_asks_nobody_a_long_one_is_explained() -> None:
 
     line.connected = False
     await asyncio.sleep(60)
-    assert (line.watch.state, line.watch.message) == ("connecting", "told: unreachable")
+    assert (line.watch.state, line.watch.message) == ("connecting", "told: unreachable: mend it")
     assert all(
         later - earlier >= 5.0 for earlier, later in zip(line.asked_at_s, line.asked_at_s[1:], strict=False)
     )
@@ -99,6 +100,26 @@ async def test_what_may_pass_by_itself_is_waited_for_without_end() -> None:
     assert not watching.done()
     assert line.renewals == 0
     await _end(watching)
+
+
+@in_virtual_time
+async def test_each_reason_is_told_once_until_the_account_was_connected() -> None:
+    line = Line("unreachable")
+    with structlog.testing.capture_logs() as logs:
+        watching = line.start()
+        for outcome in ("unreachable", "tls_failure", "unreachable", "tls_failure"):
+            line.outcome = outcome
+            await asyncio.sleep(20)
+        line.connected = True
+        await asyncio.sleep(1)
+        line.connected = False
+        await asyncio.sleep(20)
+    await _end(watching)
+
+    warned = [entry for entry in logs if entry["log_level"] == "warning"]
+    assert [entry["outcome"] for entry in warned] == ["unreachable", "tls_failure", "tls_failure"]
+    assert {(entry["account"], entry["remedy"]) for entry in warned} == {("tuya-test", "mend it")}
+    assert "mend it" not in warned[0]["reason"]
 
 
 @in_virtual_time

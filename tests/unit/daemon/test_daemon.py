@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import structlog
 from aiokafka.errors import KafkaConnectionError
 
 from bridge.config import Configuration, HttpSettings, LogSettings
 from bridge.daemon import Daemon
 from bridge.exit_codes import ExitCode
 from bridge.fold.policy import Policy
+from bridge.kafka.reach import Outage
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import TopicsRefused
 from bridge.logs import Redactor
@@ -59,6 +61,7 @@ class Process:
     ) -> None:
         self.stages = stages
         self.shared: list[str] = []
+        self.outage: Outage | None = None
         self.daemon = Daemon(
             Configuration(
                 kafka=KafkaSettings(bootstrap_servers="localhost:9092"),
@@ -69,6 +72,7 @@ class Process:
                 apis=(),
                 warnings=("http.host = '0.0.0.0': the pages have no login",),
             ),
+            names=[stage.name for stage in stages],
             stages=self._open(),
             check_topics=check_topics or self._topics_are_right,
             redact=Redactor([Secret("hunter2-hunter2")]),
@@ -82,7 +86,9 @@ class Process:
     @contextlib.asynccontextmanager
     async def _open(self) -> AsyncIterator[OpenStages]:
         self.shared.append("opened")
-        yield OpenStages(builders={stage.name: self._builder(stage) for stage in self.stages})
+        yield OpenStages(
+            builders={stage.name: self._builder(stage) for stage in self.stages}, outage=lambda: self.outage
+        )
         self.shared.append("closed")
 
     @staticmethod
@@ -135,16 +141,39 @@ async def test_kafka_is_waited_for_and_status_says_so() -> None:
     running = asyncio.create_task(process.daemon.run())
     await process.until(lambda: len(attempts) > 3)
 
-    kafka = (await status_of(process.daemon))["kafka"]
+    status = await status_of(process.daemon)
+    kafka = status["kafka"]
     assert kafka["state"] == "unreachable"
     assert kafka["attempts"] >= 3
     assert "no answer" in kafka["last_error"]
     assert "hunter2" not in kafka["last_error"]
+    assert kafka["last_error"].count("KafkaConnectionError") == 1
+    assert {name: stage["state"] for name, stage in status["stages"].items()} == {"fold": "waiting"}
     assert process.shared == []
 
     answers.set()
     await process.until(process.all_running)
     assert process.daemon.status().kafka.state == "ready"
+    process.daemon.stop()
+    assert await running == ExitCode.OK
+
+
+async def test_later_outage_of_kafka_is_shown_and_told_once_and_so_is_its_end() -> None:
+    process = Process(FakeStage("fold"))
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+
+    with structlog.testing.capture_logs() as lines:
+        process.outage = Outage(since_ms=1_700_000_000_000, error="no answer, hunter2-hunter2")
+        kafka = [(await status_of(process.daemon))["kafka"] for _ in range(3)][-1]
+        process.outage = None
+        back = (await status_of(process.daemon))["kafka"]
+
+    assert (kafka["state"], kafka["unreachable_since_ms"]) == ("unreachable", 1_700_000_000_000)
+    assert kafka["last_error"] == "no answer, ***"
+    assert back["state"] == "ready"
+    assert "last_error" not in back
+    assert [line["event"] for line in lines] == ["kafka_unreachable", "kafka_ready"]
     process.daemon.stop()
     assert await running == ExitCode.OK
 
@@ -183,7 +212,7 @@ async def test_no_account_left_ends_the_process_and_stops_the_other_stages_clean
 
     async def refuse() -> None:
         await both_run.wait()
-        raise NoAccountLeft({"tuya-demo": "the access key is wrong"})
+        raise NoAccountLeft(["tuya-demo"])
 
     process = Process(FakeStage("consumer", refuse), FakeStage("fold"))
     running = asyncio.create_task(process.daemon.run())

@@ -10,7 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from aiokafka.errors import NotEnoughReplicasError, NotLeaderForPartitionError
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    NotEnoughReplicasError,
+    NotLeaderForPartitionError,
+    UnknownError,
+)
 
 from bridge.config import LogSettings
 from bridge.logs import REPEATED_AFTER_S, Redactor, Throttle, configure_logs
@@ -35,6 +40,22 @@ def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_ar
 
     (line,) = stream.getvalue().splitlines()
     assert "NotLeader" in line
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["debug", "debug"])])
+def test_coordinator_that_is_still_coming_is_no_error_line_but_one_that_refuses_is(
+    level: str, told: list[str]
+) -> None:
+    stream = configured("json", level)
+    library = logging.getLogger("aiokafka.consumer.group_coordinator")
+
+    library.error("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    library.warning("Marking the coordinator dead (node %s)for group %s.", 1, "ota-fold")
+    library.error("Group Coordinator Request failed: %s", UnknownError())
+
+    levels = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
+    # The throttle hears both as the same message: the refusal is told first where the other was filtered.
+    assert levels == (told or ["error"])
 
 
 def configured(log_format: str, level: str = "info", *secrets: str) -> io.StringIO:

@@ -245,6 +245,23 @@ def test_another_outcome_after_a_confirmed_one_counts_only_when_seen_twice() -> 
     assert (after_one, story.status, story.channel().attempt.number) == ("failed", "timed_out", 2)
 
 
+def test_a_success_told_again_after_one_answer_from_before_it_is_no_new_attempt() -> None:
+    story = Story()
+    story.answer(0, "available", now="1.0.1", offer="1.0.2")
+    story.push(100, "installing")
+    story.answer(110, "installing", now="1.0.1", offer="1.0.3")
+    story.claim(120, "succeeded")
+    story.answer(124, "succeeded", now="1.0.3", offer="1.0.3")
+
+    story.answer(300, "available", now="1.0.1", offer="1.0.2")
+    story.answer(400, "succeeded", now="1.0.3", offer="1.0.3")
+
+    channel = story.channel()
+    assert (story.status, channel.outcome, channel.confirmed) == ("succeeded", "succeeded", True)
+    assert (channel.current_version, channel.available_version) == ("1.0.3", None)
+    assert [event.attempt.number for _, event in story.events if event.attempt is not None] == [1] * 5
+
+
 def test_an_outcome_told_again_after_the_next_version_was_offered_is_no_new_attempt() -> None:
     story = upgrading()
     story.answer(150, "succeeded", now="1.1")

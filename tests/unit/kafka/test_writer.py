@@ -298,6 +298,24 @@ async def test_stop_ends_in_time_though_kafka_is_away() -> None:
 
 
 @in_virtual_time
+async def test_stop_does_not_wait_for_what_nobody_waits_for() -> None:
+    kafka = Kafka()
+    kafka.silent = True
+    writer = _writer(kafka)
+    writer.start()
+    writing = asyncio.create_task(writer.write(_records(4)))
+    await asyncio.sleep(1)
+    writing.cancel()
+    await asyncio.wait([writing])
+
+    stopped_from = asyncio.get_running_loop().time()
+    await writer.stop(within_s=3600.0)
+
+    # The clock is virtual: what was not waited for took no time.
+    assert asyncio.get_running_loop().time() - stopped_from < 3600.0
+
+
+@in_virtual_time
 async def test_a_cancelled_call_disturbs_no_other() -> None:
     kafka = Kafka()
     async with _writer(kafka) as writer:

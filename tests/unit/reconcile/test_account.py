@@ -153,6 +153,19 @@ async def test_a_device_the_cloud_does_not_know_is_not_found() -> None:
 
 
 @in_virtual_time
+async def test_without_raw_evidence_neither_answers_nor_errors_carry_the_clouds_own_words() -> None:
+    async with serving(evidence_raw="none") as desk:
+        desk.model.firmware |= idle("dev1")
+        known, gone = desk.ask("dev1"), desk.ask("gone")
+        await asyncio.sleep(5)
+
+    assert set(desk.sink.answers) == {known, gone}
+    assert {(one.evidence.origin, one.evidence.raw) for one in desk.sink.observations} == {("lookup", None)}
+    assert b"device not exist" not in b"".join(record.value for record in desk.sink.records)
+    assert {one.status for one in desk.sink.observations} == {"idle", None}
+
+
+@in_virtual_time
 async def test_a_cloud_that_knows_none_of_the_devices_is_no_step_towards_their_removal() -> None:
     async with serving() as desk:
         lookup_id = desk.ask("dev1")
@@ -271,12 +284,35 @@ async def test_a_wrong_key_stops_the_account_with_one_clear_message() -> None:
     (told,) = [entry for entry in logs if entry["log_level"] in ("error", "warning")]
     assert told["event"] == "account_stopped"
     assert (told["account"], told["url"], told["error"]) == ("tuya-test", "https://localhost:1", "auth_fatal")
-    assert "access" in told["remedy"]
+    assert "access_key_file" in told["remedy"]
+    assert "start the bridge again" in told["remedy"]
+    assert told["text"] == "sign invalid"
     assert statistics.circuit == "stopped"
     assert statistics.cause is not None
     assert statistics.cause.code == "1004"
     assert {desk.sink.answers[lookup_id].error for lookup_id in ids} == {"auth_fatal"}
     assert model.asked["token"] <= 20  # those under way when the first refusal came
+
+
+@in_virtual_time
+async def test_the_remedy_that_is_told_is_the_one_of_what_happened() -> None:
+    def untrusted(request: Request) -> None:
+        raise errors.Unanswered("its certificate is not trusted", api=request.api, remedy="set api.ca_file")
+
+    model = TuyaModel(now_ms)
+    model.always = untrusted
+    with structlog.testing.capture_logs() as logs:
+        async with serving(model, discovery="api") as desk:
+            for number in range(10):
+                desk.ask(f"dev{number}")
+            await asyncio.sleep(60)
+            statistics = desk.lookups.statistics()
+
+    told = [entry for entry in logs if entry["event"] in ("account_paused", "background_failed")]
+    assert {entry["event"] for entry in told} == {"account_paused", "background_failed"}
+    assert {entry["remedy"] for entry in told} == {"set api.ca_file"}
+    assert statistics.cause is not None
+    assert statistics.cause.remedy == "set api.ca_file"
 
 
 @in_virtual_time

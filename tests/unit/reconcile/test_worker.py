@@ -4,6 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import NodeNotReadyError
 
 from bridge.kafka.settings import KafkaSettings
 from bridge.reconcile.worker import Reconcile
@@ -71,3 +74,25 @@ async def test_statistics_can_be_shown_as_json_and_hold_no_secret() -> None:
 
 def test_two_stages_in_one_process_do_not_share_an_assignors_memory() -> None:
     assert stage("home")._assignor is not stage("home")._assignor
+
+
+@in_virtual_time
+async def test_commits_that_are_not_confirmed_are_a_problem_told_once_until_one_is() -> None:
+    reconcile = stage("home")
+    answer: Exception | None = NodeNotReadyError()
+
+    class Consumer:
+        async def commit(self, offsets: object) -> None:  # noqa: ARG002 (as the library's)
+            if answer is not None:
+                raise answer
+
+    consumer: Any = Consumer()
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(20):
+            await reconcile._commit(consumer, {TopicPartition("lookups", 0): 1})
+        assert "NodeNotReadyError" in (reconcile.statistics().problem or "")
+        answer = None
+        await reconcile._commit(consumer, {TopicPartition("lookups", 0): 1})
+
+    assert [line["event"] for line in lines] == ["commit_not_confirmed", "commit_confirmed_again"]
+    assert reconcile.statistics().problem is None

@@ -60,7 +60,7 @@ class GatewayReader:
             previous_access_key=Secret(simulated.previous_access_key or ""),
             gateway=GatewaySettings(url="pulsar://127.0.0.1:1", subscription="s", tls_verify=False),
         )
-        self._translator = Translator(account, self.counters, keep_raw=False)
+        self._translator = Translator(account, self.counters)
         self._next = 0
         self.dead_letters: Counter[str] = Counter()
 

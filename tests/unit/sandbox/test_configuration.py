@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bridge.config import Configuration, load
 from deploy.sandbox.configuration import ConfiguredAccount, write_configuration
@@ -17,7 +18,7 @@ ACCESS_KEY, PREVIOUS_KEY = "k" * 32, "p" * 32
 def folder(tmp_path: Path) -> Path:
     ca_file = tmp_path / "sandbox" / "ca.pem"
     ca_file.parent.mkdir()
-    ca_file.touch()
+    trustme.CA().cert_pem.write_to_path(ca_file)
     write_configuration(
         tmp_path / "ota-bridge.toml",
         tmp_path / "sandbox" / "secrets",

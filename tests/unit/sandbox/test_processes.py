@@ -20,7 +20,17 @@ PROJECT = Path(__file__).parents[3]
 PARENT = """
 import sys, time
 from pathlib import Path
+from deploy.sandbox.brokers import parent
 from deploy.sandbox.brokers.process import Child
+if sys.argv[2] != sys.platform:
+    # The script that ties the child, as it runs on another system.
+    script = Path(sys.argv[1]).with_name("tied.py")
+    script.write_text(
+        "import runpy, sys\\n"
+        f"sys.platform = {sys.argv[2]!r}\\n"
+        f"runpy.run_path({parent.__file__!r}, run_name='__main__')\\n"
+    )
+    parent.__file__ = str(script)
 child = Child("child", ["sleep", "600"], log_file=Path(sys.argv[1]))
 print(child.pid, flush=True)
 time.sleep(600)
@@ -34,21 +44,27 @@ def runs(pid: int) -> bool:
         return False
 
 
-async def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+async def test_a_child_dies_with_a_parent_that_is_killed(platform: str, tmp_path: Path) -> None:
     parent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PARENT, str(tmp_path / "log"), cwd=PROJECT, stdout=subprocess.PIPE
+        sys.executable, "-c", PARENT, str(tmp_path / "log"), platform, cwd=PROJECT, stdout=subprocess.PIPE
     )
     assert parent.stdout is not None
     child = int(await parent.stdout.readline())
+    while runs(child) and psutil.Process(child).name() != "sleep":
+        await asyncio.sleep(0.01)
     assert runs(child)
+    tying = psutil.Process(child).children()
+    assert len(tying) == (platform != "linux")
 
     parent.kill()
     await parent.wait()
 
     deadline = time.monotonic() + 10
-    while runs(child) and time.monotonic() < deadline:
+    started = [child, *(process.pid for process in tying)]
+    while any(map(runs, started)) and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
-    assert not runs(child)
+    assert not any(map(runs, started))
 
 
 async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ async def test_a_campaign_is_ordered_followed_and_told_in_the_truth(sandbox: San
         "target_version",
         "outcome",
         "reason",
+        "attempts",
     }
 
 

@@ -181,6 +181,18 @@ def test_an_ending_that_nobody_could_know_leaves_the_truth_as_it_was(ending: End
     simulation.advance()
     assert upgraded(simulation.fleet[0]).status == before
     assert upgraded(simulation.fleet[0]).outcome is None
+    assert upgraded(simulation.fleet[0]).visible_attempts == 0
+
+
+@pytest.mark.parametrize("ending", sorted({*ENDINGS} - {"stuck", "removed"}))
+def test_the_truth_counts_each_attempt_that_a_device_began(ending: Ending) -> None:
+    simulation = Simulation()
+    for began in (0, 1, 2):
+        assert sum(channel["attempts"] for truth in simulation.truths() for channel in truth["channels"]) == (
+            began * DEVICES
+        )
+        simulation.all_of(ending, DEVICES, seed=began)
+        simulation.advance()
 
 
 def test_a_device_is_unreachable_while_it_is_away_and_comes_back() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.sandbox.public_topics import PublicRecord
-from deploy.sandbox.verify import compare_truth_and_state, find_broken_revisions
+from deploy.sandbox.verify import compare_truth_and_state, count_attempts, find_broken_revisions
 
 
 def truth(*channels: tuple[str, str, str | None], removed: bool = False) -> dict[str, Any]:
@@ -135,3 +135,53 @@ def test_every_break_in_the_revisions_is_found(events: list[PublicRecord], sente
     broken = find_broken_revisions(events, {"d1": state(("0", "idle", "1"))})
 
     assert any(sentence in line for line in broken), broken
+
+
+@pytest.mark.parametrize(
+    ("began", "number", "in_events", "phantom", "merged"),
+    [
+        (2, 2, (1, 1, 2), 0, 0),
+        (1, 2, (1, 2), 1, 0),
+        (1, 1, (1, 2), 1, 0),
+        (0, 1, (1,), 1, 0),
+        (3, 1, (1,), 0, 2),
+        (1, 0, (), 0, 1),
+        (2, 2, (1,), 0, 1),
+        (0, 0, (), 0, 0),
+    ],
+    ids=[
+        "all told",
+        "one too many",
+        "too many in the events alone",
+        "none began",
+        "three told as one",
+        "never told",
+        "one without an event",
+        "nothing happened",
+    ],
+)
+def test_attempts_that_never_began_and_attempts_told_as_one_are_counted(
+    began: int, number: int, in_events: tuple[int, ...], phantom: int, merged: int
+) -> None:
+    true = truth(("0", "succeeded", "2"))
+    true["channels"][0]["attempts"] = began
+    shown = state(("0", "succeeded", "2"))
+    if number:
+        shown["channels"][0]["attempt"] = {"attempt_id": f"id{number}", "number": number}
+    events = [attempt_event(revision, attempt) for revision, attempt in enumerate(in_events, 1)]
+
+    count = count_attempts([true], {"d1": shown}, events)
+
+    assert (count.began, count.phantom, count.merged) == (began, phantom, merged)
+    assert (len(count.phantoms), len(count.merges)) == (bool(phantom), bool(merged))
+    assert str(count) == f"phantom attempts: {phantom}, merged attempts: {merged}"
+
+
+def attempt_event(revision: int, number: int) -> PublicRecord:
+    value = {
+        "device_id": "d1",
+        "revision": revision,
+        "channel": "0",
+        "attempt": {"attempt_id": f"id{number}"},
+    }
+    return PublicRecord(partition=0, offset=revision, key="d1", value=value, headers={})

@@ -1,0 +1,44 @@
+"""Joining and leaving a consumer group without holding up a stop, also while Kafka is away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+
+from bridge.error_text import error_text
+from bridge.kafka.reach import Reach
+from bridge.stopping import unless_stopped
+
+log = structlog.get_logger(__name__)
+
+LEAVE_WITHIN_S: Final = 2.0
+"""A group that is not told of the leaving learns of it by the session timeout: a courtesy, and milliseconds with Kafka
+there. Without Kafka the library waits up to 40 s for each answer."""
+
+
+async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Reach) -> bool:
+    """Start a consumer, which waits for its first assignment; False when `stop` came before. Raises KafkaError.
+
+    From here until it leaves, its requests tell `reach` whether Kafka answers.
+    """
+    reach.watch(consumer._client)  # noqa: SLF001 (what all its requests pass)
+    try:
+        return await unless_stopped(stop, consumer.start())
+    except (KafkaError, OSError) as error:
+        reach.failed(error)
+        raise
+
+
+async def leave_group(consumer: AIOKafkaConsumer, reach: Reach) -> None:
+    """Stop a consumer, started or not, and leave its group if Kafka answers in time."""
+    reach.forget(consumer._client)  # noqa: SLF001 (as above)
+    try:
+        async with asyncio.timeout(LEAVE_WITHIN_S):
+            await consumer.stop()
+    except (KafkaError, TimeoutError) as error:
+        log.info("group_not_left", problem=error_text(error))
+        await consumer._client.close()  # noqa: SLF001 (what `stop` does last)

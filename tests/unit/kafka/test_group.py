@@ -1,0 +1,70 @@
+"""Joining and leaving a group never hold up a stop, whatever Kafka does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import structlog
+from aiokafka.errors import KafkaConnectionError
+
+from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.reach import Reach
+from tests.virtual_time import in_virtual_time
+
+
+class Consumer:
+    """A consumer whose start and stop never return, unless they are given an end."""
+
+    def __init__(self, start: Exception | None = None) -> None:
+        self.start_error = start
+        self.was_cancelled = False
+        self.client_closed = False
+        self._client = self
+
+    async def start(self) -> None:
+        if self.start_error is not None:
+            raise self.start_error
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.was_cancelled = True
+            raise
+
+    async def send(self, node_id: int, request: object) -> None: ...
+
+    async def stop(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        self.client_closed = True
+
+
+@in_virtual_time
+async def test_stop_ends_the_wait_for_an_assignment_that_does_not_come() -> None:
+    consumer: Any = Consumer()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(5, stop.set)
+
+    assert not await join_group(consumer, stop, Reach())
+    assert consumer.was_cancelled
+
+
+@in_virtual_time
+async def test_group_that_cannot_be_joined_is_an_error_of_the_caller() -> None:
+    consumer: Any = Consumer(KafkaConnectionError("nobody there"))
+
+    with pytest.raises(KafkaConnectionError):
+        await join_group(consumer, asyncio.Event(), Reach())
+
+
+@in_virtual_time
+async def test_group_that_does_not_answer_the_leaving_is_left_with_the_connections_closed() -> None:
+    consumer: Any = Consumer()
+
+    with structlog.testing.capture_logs() as lines:
+        await leave_group(consumer, Reach())
+
+    assert [line["event"] for line in lines] == ["group_not_left"]
+    assert consumer.client_closed
