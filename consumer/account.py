@@ -135,7 +135,7 @@ class AccountIngest:
             tls_verified=self._account.gateway.tls_verify,
             received=counters.received,
             redelivered=counters.redelivered,
-            filtered=dict(counters.filtered),
+            filtered={str(protocol): count for protocol, count in counters.filtered.copy().items()},
             unlisted=dict(counters.unlisted),
             notices=dict(counters.notices),
             backlog_alert=counters.backlog_alert,

@@ -32,8 +32,12 @@ _QUOTES_WITHOUT_SIGN: Final = 2 * (4 + 2)
 """Quotes of the four required keys and their two strings; `sign` and `encryptVersion` add four each."""
 
 
-def open_envelope(payload: bytes, size_limit_bytes: int) -> tuple[Envelope, dict[str, str] | None]:
+def open_envelope(
+    payload: bytes, size_limit_bytes: int, filtered: frozenset[int] = frozenset()
+) -> tuple[Envelope, dict[str, str] | None]:
     """Decode the outer fields; the second part is every field's text where there are others than `Envelope` knows.
+
+    One of a `filtered` protocol goes no further, so nobody asks whether its keys are unambiguous.
 
     Raises Rejected: too_large, malformed_envelope, duplicate_key, unknown_shape (the `encryptPayload` form).
     """
@@ -43,6 +47,8 @@ def open_envelope(payload: bytes, size_limit_bytes: int) -> tuple[Envelope, dict
         envelope = _decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _read_again(payload)
+    if envelope.protocol in filtered:
+        return envelope, None
     quotes = _QUOTES_WITHOUT_SIGN
     if envelope.sign:
         quotes += 4

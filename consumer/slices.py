@@ -47,7 +47,11 @@ class Slicer:
         """Return the slices of a batch."""
         groups: dict[str, list[SourceMessage]] = {}
         for message in messages:
-            groups.setdefault(message.topic_name(), []).append(message)
+            topic = message.topic_name()
+            if topic in groups:
+                groups[topic].append(message)
+            else:
+                groups[topic] = [message]
         self._counters.received += len(messages)
         self._counters.last_received_at_ms = received_at_ms
         return [self._slice(topic, group, received_at_ms) for topic, group in groups.items()]
@@ -64,9 +68,10 @@ class Slicer:
         for message in messages:
             payload = message.data()
             size_bytes += len(payload)
-            for record in translate(message, partition, payload, received_at_ms):
-                records.append(record)
-                sources.append(message)
+            translated = translate(message, partition, payload, received_at_ms)
+            if translated:
+                records += translated
+                sources += [message] * len(translated)
         last = messages[-1]
         return Slice(
             partition=partition,

@@ -100,7 +100,7 @@ class Counters:
     def __init__(self) -> None:
         self.received = 0
         self.redelivered = 0
-        self.filtered = Counts()
+        self.filtered: Counter[int] = Counter()
         self.unlisted = Counts()
         self.notices = Counts()
         self.backlog_alert: BacklogAlert | None = None

@@ -58,10 +58,10 @@ class Translator:
         counters = self._counters
         try:
             # 2. Frame.
-            envelope, others = open_envelope(payload, self._size_limit)
+            envelope, others = open_envelope(payload, self._size_limit, self._filtered)
             # 3. Filter, before any cryptography: nine of ten messages end here.
             if envelope.protocol in self._filtered:
-                counters.filtered[str(envelope.protocol)] += 1
+                counters.filtered[envelope.protocol] += 1
                 return _NOTHING
             position = position_of(message, partition)
             # 4. Verify.
