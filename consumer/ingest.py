@@ -27,6 +27,7 @@ import structlog
 
 from consumer import auth, trust
 from consumer.account import AccountIngest
+from consumer.decryption import AccountKey
 from consumer.errors import AccountStopped, Misconfigured, NoAccountLeft
 from consumer.settings import GatewayAccount
 from consumer.sink import ProgressReader, Sink
@@ -87,5 +88,8 @@ def _check(account: GatewayAccount) -> None:
     try:
         trust.check_url(account.gateway)
         auth.authentication_json(account.access_id, account.access_key)
+        for key in (account.access_key, account.previous_access_key):
+            if key is not None:
+                AccountKey(key, "current")
     except Misconfigured as mistake:
         raise Misconfigured(f"account {account.name}: {mistake}") from None

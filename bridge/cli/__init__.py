@@ -25,6 +25,9 @@ def application() -> App:
         result_action="return_value",
     )
     app.command("bridge.cli.run:run", name="run", help="Run the bridge until it is stopped.")
+    app.command(
+        "bridge.cli.listen:listen", name="listen", help="Show what the gateway pushes; needs no Kafka."
+    )
     app.command("bridge.cli.events:events", name="events", help="Follow the public log of changes.")
     app.command("bridge.cli.state:state", name="state", help="Show the latest truth about one device.")
     topics = App(name="topics", help="Create and check the bridge's Kafka topics.")

@@ -26,6 +26,9 @@ AsJson = Annotated[
 
 DEFAULT_CONFIG: Final = Path("ota-bridge.toml")
 
+KEY_VARIABLE: Final = "OTA_BRIDGE_ACCESS_KEY"
+"""Holds an Access Secret for the commands that work without a configuration."""
+
 
 def wants_json(as_json: bool | None) -> bool:  # noqa: FBT001  it is the value of an option
     """Whether to write JSON: as asked, else where nobody watches a terminal."""

@@ -5,17 +5,22 @@ Only the daemon and the command line import this package; the stages get their o
 
 from __future__ import annotations
 
-from bridge.config.load import load, load_kafka
+from bridge.config.gateway import ListenedGateway, load_gateway
+from bridge.config.load import Account, load, load_accounts, load_kafka
 from bridge.config.problems import ConfigurationError, Problem
 from bridge.config.settings import Configuration, EventSettings, HttpSettings, LogSettings
 
 __all__ = [
+    "Account",
     "Configuration",
     "ConfigurationError",
     "EventSettings",
     "HttpSettings",
+    "ListenedGateway",
     "LogSettings",
     "Problem",
     "load",
+    "load_accounts",
+    "load_gateway",
     "load_kafka",
 ]

@@ -40,7 +40,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Configurat
 
     Raises ConfigurationError with every mistake found.
     """
-    loader = _Loader(path, os.environ if environment is None else environment)
+    loader = Loader(path, os.environ if environment is None else environment)
     kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
     http = loader.table(HttpSettings, "http", checks.check_http)
     log = loader.table(LogSettings, "log", checks.check_numbers)
@@ -73,7 +73,7 @@ def load_kafka(
 
     With `optional_file` the file may be missing, provided that the environment says what is needed.
     """
-    loader = _Loader(path, os.environ if environment is None else environment, optional_file=optional_file)
+    loader = Loader(path, os.environ if environment is None else environment, optional_file=optional_file)
     kafka = loader.table(KafkaSettings, "kafka", checks.check_kafka)
     loader.raise_problems()
     if kafka is None:
@@ -81,13 +81,27 @@ def load_kafka(
     return kafka
 
 
-class _Account(msgspec.Struct, frozen=True):
+def load_accounts(
+    path: Path, environment: Mapping[str, str] | None = None, *, optional_file: bool = False
+) -> list[Account]:
+    """Return only the accounts, for commands that need their keys: other tables may be missing or wrong."""
+    loader = Loader(path, os.environ if environment is None else environment, optional_file=optional_file)
+    accounts = loader.accounts(EvidenceSettings())
+    loader.raise_problems()
+    return accounts
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One account: its gateway, its API, or both."""
+
     name: str
     gateway: GatewayAccount | None
     api: ApiAccount | None
 
 
-class _Loader:
+class Loader:
+    """A configuration's tables, read one by one; the mistakes found on the way are raised together."""
+
     def __init__(self, path: Path, environment: Mapping[str, str], *, optional_file: bool = False) -> None:
         self.source = str(path)
         self.missing_file: Problem | None = None
@@ -114,9 +128,10 @@ class _Loader:
         raise ConfigurationError(self.source, [Problem(self.source, what, remedy)])
 
     def table(self, kind: type[T], name: str, check: Check) -> T | None:
+        """Return a table's struct, or None where it has a mistake."""
         return self.reader.read(kind, self.tables.get(name, {}), name, check)
 
-    def policy(self, events: EventSettings, accounts: list[_Account]) -> Policy | None:
+    def policy(self, events: EventSettings, accounts: list[Account]) -> Policy | None:
         """The `[policy]` table with what the fold is told from the other tables."""
         return self.reader.read(
             Policy,
@@ -131,7 +146,8 @@ class _Loader:
             },
         )
 
-    def accounts(self, evidence: EvidenceSettings) -> list[_Account]:
+    def accounts(self, evidence: EvidenceSettings) -> list[Account]:
+        """Return every account without a mistake."""
         tables = self.tables.get("accounts", {})
         if not isinstance(tables, dict):
             self.reader.problem("accounts", "is not a table", "Write each account as [accounts.<alias>]")
@@ -140,10 +156,11 @@ class _Loader:
             self.reader.problem(
                 "accounts", "names no account", "Write an [accounts.<alias>] table for each cloud project"
             )
-        found = (self._account(name, tables[name], evidence) for name in tables)
+        found = (self.account(name, tables[name], evidence) for name in tables)
         return [account for account in found if account is not None]
 
-    def _account(self, name: str, table: object, evidence: EvidenceSettings) -> _Account | None:
+    def account(self, name: str, table: object, evidence: EvidenceSettings) -> Account | None:
+        """Return one account, or None where its own table has a mistake."""
         path = f"accounts.{name}"
         if not ALIAS.fullmatch(name):
             self.reader.problem(
@@ -167,7 +184,7 @@ class _Loader:
             api = self.reader.read(ApiSettings, table["api"], f"{path}.api", checks.check_api)
         if own is None:
             return None
-        return _Account(
+        return Account(
             name,
             None
             if gateway is None
@@ -193,12 +210,14 @@ class _Loader:
         )
 
     def unknown_tables(self) -> None:
+        """Note the tables that nobody reads."""
         for name, value in self.tables.items():
             if name not in TABLES:
                 origin = f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
                 self.reader.problem(name, f"is not a known table{origin}", f"Known are {', '.join(TABLES)}")
 
     def raise_problems(self) -> None:
+        """Raise ConfigurationError where there were mistakes."""
         if self.problems:
             # What the environment leaves open would have stood in the file: that is the mistake to tell first.
             told = [] if self.missing_file is None else [self.missing_file]
