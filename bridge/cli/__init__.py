@@ -28,6 +28,7 @@ def application() -> App:
     app.command(
         "bridge.cli.listen:listen", name="listen", help="Show what the gateway pushes; needs no Kafka."
     )
+    app.command("bridge.cli.decrypt:decrypt", name="decrypt", help="Look into one captured message, offline.")
     app.command("bridge.cli.events:events", name="events", help="Follow the public log of changes.")
     app.command("bridge.cli.state:state", name="state", help="Show the latest truth about one device.")
     topics = App(name="topics", help="Create and check the bridge's Kafka topics.")

@@ -1,0 +1,99 @@
+"""Reads what somebody captured: an envelope as it stood on the topic, a dead letter, or a frame of the WebSocket."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from bridge.cli.failure import CommandFailed
+from bridge.exit_codes import ExitCode
+
+_MOST_BYTES: Final = 16 * 1024 * 1024
+_FOLDS_OWN: Final = "observations/"
+
+
+class Captured(Struct, frozen=True, kw_only=True):
+    """A message, and what is known beside it."""
+
+    payload: bytes
+    properties: dict[str, str] = {}
+    account: str | None = None
+    source_position: str | None = None
+    received_at_ms: int | None = None
+
+
+class _Record(Struct, frozen=True, kw_only=True):
+    """What dead letters and WebSocket frames have in common: the payload in base64, the properties beside it."""
+
+    payload: bytes
+    properties: dict[str, str] = {}
+    account: str | None = None
+    source_position: str | None = None
+    received_at_ms: int | None = None
+    payload_bytes: int | None = None
+
+
+class _Line(Struct, frozen=True):
+    """A line of `listen --json`."""
+
+    dead_letter: msgspec.Raw
+
+
+def read_captured(file: str) -> Captured:
+    """Read a file, or standard input where its name is `-`. Raises CommandFailed for what holds no message."""
+    try:
+        if file == "-":
+            if sys.stdin.isatty():
+                print("Paste the message, then end with Ctrl-D.", file=sys.stderr)
+            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                content = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise CommandFailed(ExitCode.USAGE, f"Cannot read {file}: {error.strerror}.") from error
+    if len(content) > _MOST_BYTES:
+        raise CommandFailed(
+            ExitCode.DATA, f"{file} is larger than any message: {_MOST_BYTES} bytes are read."
+        )
+    if not content.strip():
+        raise CommandFailed(ExitCode.DATA, f"There is no message in {file}.")
+    return captured(content.strip())
+
+
+def captured(content: bytes) -> Captured:
+    """Tell the forms apart: an envelope has no `payload`, everything else carries it there in base64."""
+    content = _unwrapped(content)
+    try:
+        record = msgspec.json.decode(content, type=_Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Captured(payload=content)
+    if record.source_position is not None and record.source_position.startswith(_FOLDS_OWN):
+        raise CommandFailed(
+            ExitCode.DATA,
+            "This dead letter is the fold's own: its payload is an observation and not encrypted."
+            " `ota-bridge dead-letters show` shows it.",
+        )
+    if record.payload_bytes is not None and record.payload_bytes > len(record.payload):
+        raise CommandFailed(
+            ExitCode.DATA,
+            f"The payload of this dead letter was cut: {len(record.payload)} of {record.payload_bytes} bytes are left,"
+            " so it cannot be decrypted.",
+        )
+    return Captured(
+        payload=record.payload,
+        properties=record.properties,
+        account=record.account,
+        source_position=record.source_position,
+        received_at_ms=record.received_at_ms,
+    )
+
+
+def _unwrapped(content: bytes) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(content, type=_Line).dead_letter)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return content

@@ -1,0 +1,214 @@
+"""`ota-bridge decrypt`: every form a message is captured in, what is told of it, and never the key."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.cli import run_command
+from bridge.cli.options import KEY_VARIABLE
+from consumer.captured import NOWHERE, CapturedMessage, judge
+from schemas import DeadLetter
+from tests.gateway_messages import (
+    ACCESS_KEY,
+    PREVIOUS_KEY,
+    RECEIVED_AT_MS,
+    account,
+    sealed,
+    upgrade_status,
+)
+
+BODY = upgrade_status("d1", "41", description="at 5 %")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    file = tmp_path / "key.txt"
+    file.write_text(ACCESS_KEY + "\n")
+    return str(file)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command with a message on standard input."""
+
+    def run(message: bytes, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(message)))
+        monkeypatch.chdir(tmp_path)
+        code = run_command(["decrypt", *arguments])
+        shown = capsys.readouterr()
+        for key in (ACCESS_KEY, PREVIOUS_KEY):
+            assert key not in shown.out + shown.err
+        return code, shown.out, shown.err
+
+    return run
+
+
+def letter(payload: bytes, **changes: Any) -> DeadLetter:
+    """The dead letter that a message becomes when the bridge has the wrong key."""
+    wrong = msgspec.structs.replace(account(), access_key=type(account().access_key)("x" * 32))
+    found = judge(wrong, CapturedMessage(payload, {"em": "aes_gcm"}, NOWHERE), RECEIVED_AT_MS).dead_letter
+    assert found is not None
+    return msgspec.structs.replace(found, **changes)
+
+
+def forms() -> dict[str, tuple[bytes, list[str]]]:
+    payload = sealed(BODY)
+    record = msgspec.json.encode(letter(payload))
+    frame = {"payload": base64.b64encode(payload).decode(), "properties": {"em": "aes_gcm"}, "messageId": "x"}
+    return {
+        "envelope": (payload, ["--em", "aes_gcm"]),
+        "envelope with a line end": (payload + b"\n", ["--em", "aes_gcm"]),
+        "dead letter": (record, []),
+        "line of listen": (b'{"type":"dead_letter","dead_letter":' + record + b"}\n", []),
+        "frame of the WebSocket": (json.dumps(frame).encode(), []),
+        "ecb": (sealed(BODY, em="aes_ecb"), []),
+    }
+
+
+@pytest.mark.parametrize("form", forms())
+def test_every_captured_form_is_read(form: str, run: Run, key_file: str) -> None:
+    message, options = forms()[form]
+
+    code, out, _ = run(message, "--access-key-file", key_file, "--json", *options)
+
+    told = json.loads(out)
+    assert code == 0
+    assert told["body"] == BODY
+    assert told["signature"] == {"account": "given", "key": "current", "rule": "all_fields"}
+    assert (told["refusals"], told["dead_letter"]) == ([], None)
+    (observation,) = told["observations"]
+    assert (observation["status"], observation["claimed"]) == ("verifying", "failed")
+
+
+def test_people_see_who_signed_it_what_it_means_and_the_body(run: Run, key_file: str) -> None:
+    code, out, _ = run(sealed(BODY), "--em", "aes_gcm", "--access-key-file", key_file, "--no-json")
+
+    assert code == 0
+    told = " ".join(out.split())
+    assert "signature all_fields, by the key given" in told
+    assert "verifying claims failed (41) low_battery: at 5 %" in told
+    assert json.loads(out[out.index("{") :]) == BODY
+
+
+def test_a_message_that_cannot_be_decrypted_ends_with_5_and_the_reason_in_words(
+    run: Run, key_file: str
+) -> None:
+    code, out, _ = run(
+        sealed(BODY, key="y" * 32), "--em", "aes_gcm", "--access-key-file", key_file, "--no-json"
+    )
+    assert code == 5
+    told = " ".join(out.split())
+    assert "made by none of the keys tried" in told
+    assert "bad_signature: none of the access keys given signed this envelope" in told
+    assert "undecryptable: aes_gcm: the tag does not match" in told
+    assert "previous_access_key" in told
+
+    code, out, _ = run(sealed(BODY, key="y" * 32), "--em", "aes_gcm", "--access-key-file", key_file, "--json")
+    assert code == 5
+    assert [refusal["reason"] for refusal in json.loads(out)["refusals"]] == [
+        "bad_signature",
+        "undecryptable",
+    ]
+
+
+def test_without_em_it_is_ecb_and_a_failure_says_so(run: Run, key_file: str) -> None:
+    code, _, complaint = run(sealed(BODY), "--access-key-file", key_file, "--no-json")
+
+    assert code == 5
+    assert "--em" in complaint
+
+
+def test_the_keys_of_the_configured_accounts_are_tried(run: Run, tmp_path: Path) -> None:
+    tables = ""
+    for name, key in (("one", "y" * 32), ("two", PREVIOUS_KEY)):
+        (tmp_path / f"{name}.txt").write_text(key)
+        tables += (
+            f"[accounts.{name}]\ncloud = 'tuya-cloud'\naccess_id = '{name}'\naccess_key_file = '{name}.txt'\n"
+            f"[accounts.{name}.gateway]\nurl = 'pulsar+ssl://localhost:1'\nsubscription = '{name}-sub'\n"
+        )
+    (tmp_path / "ota-bridge.toml").write_text(tables)
+    message = sealed(BODY, key=PREVIOUS_KEY)
+
+    code, out, _ = run(message, "--em", "aes_gcm", "--json")
+    assert (code, json.loads(out)["signature"]["account"]) == (0, "two")
+
+    code, out, _ = run(message, "--em", "aes_gcm", "--json", "--account", "one")
+    assert (code, json.loads(out)["signature"]) == (5, None)
+
+    code, _, complaint = run(message, "--account", "three")
+    assert code == 2
+    assert "one, two" in complaint
+
+
+def test_the_key_may_come_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, ACCESS_KEY)
+
+    assert run(sealed(BODY), "--em", "aes_gcm", "--json")[0] == 0
+
+
+def test_a_message_may_be_in_a_file(run: Run, key_file: str, tmp_path: Path) -> None:
+    file = tmp_path / "message.json"
+    file.write_bytes(sealed(BODY))
+
+    assert run(b"", str(file), "--em", "aes_gcm", "--access-key-file", key_file)[0] == 0
+    code, _, complaint = run(b"", str(tmp_path / "missing.json"), "--access-key-file", key_file)
+    assert code == 2
+    assert "No such file" in complaint
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b" \n", "There is no message"),
+        (msgspec.json.encode(letter(b"x" * 100, payload_bytes=300_000)), "was cut: 100 of 300000 bytes"),
+        (
+            msgspec.json.encode(letter(b"{}", source_position="observations/3:17")),
+            "`ota-bridge dead-letters show`",
+        ),
+    ],
+)
+def test_what_holds_no_message_ends_with_5_and_says_why(
+    message: bytes, told: str, run: Run, key_file: str
+) -> None:
+    code, _, complaint = run(message, "--access-key-file", key_file)
+
+    assert code == 5
+    assert told in complaint
+
+
+def test_a_missing_or_impossible_key_ends_with_2(run: Run, tmp_path: Path) -> None:
+    short = tmp_path / "short.txt"
+    short.write_text("short")
+
+    assert "too short" in run(sealed(BODY), "--access-key-file", str(short))[2]
+    code, _, complaint = run(sealed(BODY), "--access-key-file", str(tmp_path / "missing.txt"))
+    assert (code, "missing.txt" in complaint) == (2, True)
+
+
+def test_a_body_cannot_command_the_terminal(run: Run, key_file: str) -> None:
+    spoilt = upgrade_status("d1", "4", description="\x9b2J\x1b[2J")
+
+    _, out, _ = run(sealed(spoilt), "--em", "aes_gcm", "--access-key-file", key_file, "--no-json")
+
+    assert not {"\x9b", "\x1b"} & set(out)
+
+
+def test_the_command_needs_no_gateway_client() -> None:
+    script = (
+        "import sys; import bridge.cli.decrypt;"
+        "sys.exit(', '.join(sorted({'pulsar', '_pulsar', 'httpx'} & set(sys.modules))) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
