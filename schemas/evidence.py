@@ -32,7 +32,7 @@ class Position(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """The origin of a fact. `name` is the bizCode of a push, the name of an API, or the bridge's own timer."""
+    """The origin of a fact. `name`: a push's bizCode, an API's name, or the bridge's own `timer`, `gap`, `replay`."""
 
     origin: Origin
     name: str

@@ -31,6 +31,17 @@ def application() -> App:
     app.command("bridge.cli.decrypt:decrypt", name="decrypt", help="Look into one captured message, offline.")
     app.command("bridge.cli.events:events", name="events", help="Follow the public log of changes.")
     app.command("bridge.cli.state:state", name="state", help="Show the latest truth about one device.")
+    letters = App(name="dead-letters", help="What could not be understood.")
+    letters.command(
+        "bridge.cli.dead_letters:list_letters", name="list", help="List dead letters, and count them."
+    )
+    letters.command("bridge.cli.dead_letters:show", name="show", help="Show one with its payload.")
+    letters.command(
+        "bridge.cli.dead_letter_replay:replay",
+        name="replay",
+        help="Decode again with today's code and keys, and have the cloud asked about the devices.",
+    )
+    app.command(letters)
     topics = App(name="topics", help="Create and check the bridge's Kafka topics.")
     topics.command("bridge.cli.topics:create", name="create", help="Create what is missing, check the rest.")
     topics.command("bridge.cli.topics:check", name="check", help="Check the topics; create nothing.")

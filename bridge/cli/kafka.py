@@ -51,11 +51,10 @@ def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
         ) from error
 
 
-@contextlib.asynccontextmanager
-async def open_reader(settings: KafkaSettings, topic: str) -> AsyncIterator[tuple[AIOKafkaConsumer, int]]:
-    """Yield a consumer for the caller to assign, and the topic's number of partitions.
+async def partitions_of(settings: KafkaSettings, topic: str) -> int:
+    """Return how many partitions a topic has.
 
-    Existence is asked of all topics first: a consumer that names a missing topic may create it, with wrong settings.
+    All topics are asked for: a request that names a missing topic may create it, with wrong settings.
     """
     admin = AIOKafkaAdminClient(**client_arguments(settings))
     try:
@@ -67,10 +66,17 @@ async def open_reader(settings: KafkaSettings, topic: str) -> AsyncIterator[tupl
         raise CommandFailed(
             ExitCode.DATA, f"There is no topic {topic}. Start the bridge, or run `ota-bridge topics create`."
         )
+    return partitions[topic]
+
+
+@contextlib.asynccontextmanager
+async def open_reader(settings: KafkaSettings, topic: str) -> AsyncIterator[tuple[AIOKafkaConsumer, int]]:
+    """Yield a consumer for the caller to assign, and the topic's number of partitions."""
+    partitions = await partitions_of(settings, topic)
     consumer = AIOKafkaConsumer(**consumer_arguments(settings))
     try:
         await consumer.start()
-        yield consumer, partitions[topic]
+        yield consumer, partitions
     finally:
         await consumer.stop()
 

@@ -66,8 +66,9 @@ def _is_newer(book: ChannelBook, at_ms: int) -> bool:
 
 def returns(turn: Turn, observation: Observation) -> bool:
     """R10: only an observation later than the removal, in the vendor's clock, is a return."""
-    is_push = observation.evidence.origin == "push"
-    at_ms = pushed_at(observation) if is_push else asked_at(observation)
+    # A hint of the bridge's own tells of a message that came earlier: the message's time counts, not the hint's.
+    is_message = observation.evidence.origin in ("push", "bridge")
+    at_ms = pushed_at(observation) if is_message else asked_at(observation)
     if observation.kind == "answer" or observation.lifecycle == "removed":
         return False
     if at_ms <= (turn.book.removed_at_ms or 0):

@@ -206,6 +206,18 @@ def test_a_removal_ends_open_attempts_and_is_told_once() -> None:
     assert (story.status, story.known.state.removed_at_ms) == ("cancelled", ms(200))
 
 
+def test_a_replayed_message_from_before_the_removal_does_not_bring_a_device_back() -> None:
+    story = upgrading()
+    story.removed(200)
+
+    for said_s, counts in ((150, ("after_removal",)), (250, ())):
+        folded = story.tell(
+            300, kind="hint", origin="bridge", asked_at_ms=None, vendor_time_at_ms=ms(said_s), channel=None
+        )
+        assert folded.counts == counts
+    assert story.known.state.removed_at_ms is None
+
+
 def test_a_removed_device_is_never_asked_about_and_leaves_a_tombstone() -> None:
     story = upgrading()
     story.removed(200)
