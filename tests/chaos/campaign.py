@@ -6,6 +6,7 @@ The verdict is a stranger's: librdkafka reads the public topics from their start
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from collections import Counter
@@ -79,6 +80,15 @@ class Bridge:
         """Fail where the bridge ended by itself."""
         if self._child is not None and self._child.exit_code is not None:
             raise self._child.failed(f"ended by itself with exit code {self._child.exit_code}")
+
+    async def status(self) -> dict[str, Any]:
+        """Return what the running process shows; its log names the port."""
+        lines = [json.loads(line) for line in self._log_file.read_text().splitlines() if line.startswith("{")]
+        port = [line["port"] for line in lines if line["event"] == "http_listening"][-1]
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"http://127.0.0.1:{port}/status")
+        shown: dict[str, Any] = answer.json()
+        return shown
 
     async def kill_and_restart(self) -> None:
         """Kill -9, and a new process at once."""

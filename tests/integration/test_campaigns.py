@@ -67,6 +67,23 @@ async def test_each_garbled_push_is_one_dead_letter_with_its_reason_and_no_other
     assert verdict.dead_letters == verdict.report["pushes_garbled"]
 
 
+async def test_rotated_keys_and_both_encryptions_are_read_message_by_message(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    faults = {"push_previous_key": 0.3, "push_ecb_share": 0.5}
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(sandbox, bridge, devices=50, rate_per_s=20, seed=4, faults=faults)
+        (account,) = (await bridge.status())["stages"]["consumer"]["statistics"]["accounts"].values()
+
+    print(verdict, account)
+    verdict.assert_true_and_whole()
+    assert (verdict.dead_letters, account["dead_letters"]) == ({}, {})
+    for counts, names in (("keys", ("current", "previous")), ("signatures", ("all_fields", "core_fields"))):
+        assert set(account[counts]) == set(names)
+        assert min(account[counts].values()) > 0
+        assert sum(account[counts].values()) == account["received"] - sum(account["filtered"].values())
+
+
 async def test_the_readmes_consumer_reads_the_events_as_they_are(sandbox: Sandbox, tmp_path: Path) -> None:
     (program,) = re.findall(
         r"^```python\n(.*?)^```$",
