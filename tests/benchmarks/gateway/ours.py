@@ -80,6 +80,7 @@ async def run(job: Job, sampler: Sampler | None) -> ExitCode:
     watched = Watched(open_stages(configuration, ("consumer",)))
     daemon = Daemon(
         configuration,
+        names=("consumer",),
         stages=watched.opened(),
         check_topics=lambda: ensure_topics(configuration.kafka),
         redact=redact,
