@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import AsyncGenerator
@@ -85,13 +84,19 @@ async def read_letters(settings: KafkaSettings, wanted: Wanted) -> AsyncGenerato
         while open_ends:
             for records in (await consumer.getmany(*open_ends, timeout_ms=_POLL_MS)).values():
                 for record in records:
-                    with contextlib.suppress(msgspec.MsgspecError):
-                        letter = Letter(record.value or b"", _decode(record.value or b""))
-                        if wanted.matches(letter.dead_letter):
-                            yield letter
+                    letter = _letter(record.value or b"")
+                    if letter is not None and wanted.matches(letter.dead_letter):
+                        yield letter
             for place, end in list(open_ends.items()):
                 if await consumer.position(place) >= end:
                     del open_ends[place]
+
+
+def _letter(value: bytes) -> Letter | None:
+    try:
+        return Letter(value, _decode(value))
+    except msgspec.MsgspecError:
+        return None
 
 
 def since_ms(text: str | None, now_ms: int | None = None) -> int | None:
