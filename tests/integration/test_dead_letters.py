@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from consumer.statistics import Counters
 from consumer.translation import Translator
 from deploy.sandbox.brokers import Brokers
 from schemas import DeadLetter, Observation, ObservedEvidence
-from tests.gateway_messages import ACCESS_KEY, RECEIVED_AT_MS, Received, account, sealed, upgrade_status
-from tests.integration.fold_topics import read
+from tests.gateway_messages import ACCESS_KEY, Received, account, sealed, upgrade_status
+from tests.integration.fold_topics import STARTED_AT_MS, read
 
 EXECUTABLE = Path(sys.executable).with_name("ota-bridge")
 NEW_KEY = "newAccessKeytesttesttesttesttest"
+BEGAN_AT_MS = STARTED_AT_MS
+"""Kafka deletes records that are older than the topic keeps them, whenever it looks."""
 
 
 def by_wrong_key(number: int, device: str) -> OutgoingRecord:
@@ -36,7 +39,7 @@ def by_wrong_key(number: int, device: str) -> OutgoingRecord:
     payload = sealed(upgrade_status(device, "3"), key=NEW_KEY)
     then = msgspec.structs.replace(account(), access_key=Secret(ACCESS_KEY))
     received = Received(payload, at=(7, number, -1))
-    (record,) = Translator(then, Counters()).translate(received, "event/3", payload, RECEIVED_AT_MS + number)
+    (record,) = Translator(then, Counters()).translate(received, "event/3", payload, BEGAN_AT_MS + number)
     return record
 
 
@@ -53,7 +56,7 @@ def of_the_fold(device: str) -> OutgoingRecord:
         account="tuya-test",
         kind="status",
         status="failed",
-        observed_at_ms=RECEIVED_AT_MS,
+        observed_at_ms=BEGAN_AT_MS,
         evidence=ObservedEvidence(origin="push", name="upgradeStatus"),
     )
     payload = msgspec.json.encode(seen)
@@ -66,7 +69,7 @@ def letter(reason: str, position: str, payload: bytes, payload_bytes: int) -> De
         detail="for the test",
         source_position=position,
         account="tuya-test",
-        received_at_ms=RECEIVED_AT_MS + 100,
+        received_at_ms=BEGAN_AT_MS + 100,
         payload=payload,
         payload_bytes=payload_bytes,
         payload_sha256=hashlib.sha256(payload).hexdigest(),
@@ -156,13 +159,13 @@ async def test_list_counts_all_and_shows_the_latest_that_were_committed(house: H
         "malformed_envelope": 1,
     }
     assert (summary["matching"], summary["listed"]) == (13, 5)
-    assert [entry["received_at_ms"] - RECEIVED_AT_MS for entry in listed] == [8, 9, 100, 100, 100]
+    assert [entry["received_at_ms"] - BEGAN_AT_MS for entry in listed] == [8, 9, 100, 100, 100]
     assert {entry["source_position"] for entry in listed if entry["is_cut"]} == {"tuya-test/event/3:9:1:-1"}
     assert not any("payload" in entry for entry in listed)
 
 
 async def test_list_takes_those_of_a_reason_an_account_and_a_time(house: House) -> None:
-    since = ("--since", "2022-11-13T18:12:30.505Z")  # five milliseconds after RECEIVED_AT_MS
+    since = ("--since", datetime.fromtimestamp((BEGAN_AT_MS + 5) / 1000, UTC).isoformat())
 
     for options, count in (
         (("--reason", "bad_signature"), 10),
@@ -214,7 +217,7 @@ async def test_replay_of_all_writes_one_hint_per_device_and_leaves_the_rest(hous
         assert (hint["kind"], hint["account"], hint["evidence"]["origin"]) == ("hint", "tuya-test", "bridge")
         assert "status" not in hint
         assert "position" not in hint["evidence"]
-        assert hint["vendor_time_at_ms"] <= RECEIVED_AT_MS < hint["observed_at_ms"]
+        assert hint["vendor_time_at_ms"] <= BEGAN_AT_MS < hint["observed_at_ms"]
     assert hints["folded"]["evidence"]["raw"] == {"dead_letter": "observations/1:5"}
 
 

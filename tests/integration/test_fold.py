@@ -21,7 +21,7 @@ from bridge.kafka.topics import ensure_topics
 from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
 from deploy.sandbox.brokers import Brokers
 from schemas import Observation
-from tests.integration.fold_topics import produce, pushed, read, until
+from tests.integration.fold_topics import STARTED_AT_MS, produce, pushed, read, until
 
 STEPS = ("pending", "downloading", "installing")
 
@@ -156,7 +156,7 @@ async def test_a_doubtful_transaction_is_followed_by_a_new_producer(
 
 
 async def test_an_older_producer_of_the_same_id_is_fenced(settings: KafkaSettings) -> None:
-    record = TransactionRecord(f"{settings.prefix}.upgrade-events.v1", 0, b"d", b"{}", 1_700_000_000_000)
+    record = TransactionRecord(f"{settings.prefix}.upgrade-events.v1", 0, b"d", b"{}", STARTED_AT_MS)
     older = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
     newer = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
     try:

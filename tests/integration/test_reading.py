@@ -21,6 +21,7 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics, partition_of, topic_name
 from deploy.sandbox.brokers import Brokers
 from schemas import Evidence, UpgradeEvent, UpgradeState
+from tests.integration.fold_topics import STARTED_AT_MS
 
 EXECUTABLE = Path(sys.executable).with_name("ota-bridge")
 
@@ -96,7 +97,7 @@ class Topics:
             value=None if value is None else msgspec.json.encode(value),
             key=key,
             partition=partition_of(key, self.settings.partitions),
-            timestamp_ms=1_700_000_000_000,
+            timestamp_ms=STARTED_AT_MS,
             headers=[(header, text.encode()) for header, text in (headers or {}).items()],
         )
 
