@@ -20,6 +20,9 @@ STEP_ASIDE_SHARE: Final = 0.5
 """Of the margin: how long a copy may hold source partitions while nothing of theirs is confirmed. A copy that waits
 beside it cannot see that it is not the one that reads, and calls them alive meanwhile: wrong by at most this."""
 
+CLOCKS_APART_MS: Final = 60_000
+"""Between two copies' machines that keep their time."""
+
 
 class GapRule(Struct, frozen=True):
     """How long a silence may be, and how old the gateway lets a message become."""
@@ -88,8 +91,8 @@ class Chain:
             # Nothing was ever known, so nothing is missing in it: discovery, which follows, covers the past.
             self.told(now_ms)
         else:
-            # A time ahead of ours is a wrong clock's: it must not hide gaps for as long as it lies ahead.
-            told_ms = min(told_ms or 0, now_ms)
+            # A time far ahead of ours is a wrong clock's, and proves nothing: better a gap too many than one hidden.
+            told_ms = min(told_ms, now_ms) if told_ms is not None and told_ms <= now_ms + CLOCKS_APART_MS else 0
             if self._first is not None:
                 self._judge(self._first.at_ms, min(self._first.since_ms, told_ms))
             if self._doubt is not None:
@@ -110,6 +113,8 @@ class Chain:
             self.done(at_ms)
 
     def _link(self, at_ms: int, from_ms: int) -> None:
+        # Our own clock was ahead and was set back: it must not cover the time until then.
+        self._covered_ms = min(self._covered_ms, at_ms)
         reaches_ms = max(from_ms, self._covered_ms)
         if self.alive_at_ms is None:
             # What this first link joins, only the progress topic can tell.

@@ -26,7 +26,7 @@ from consumer.pulsar_client import (
     open_client,
     subscribe,
 )
-from consumer.quiet import Quiet
+from consumer.quiet import Presence, Quiet
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
 from consumer.source import MessageId, source_partition, topic_names
@@ -167,11 +167,12 @@ class GatewayThread:
                 self._serve(consumer)
                 self._sleep(retry_s)
             self._call(self._drained.set)
-            self._told_unless_closed(self._client, "client", by=time.monotonic() + CLIENT_CLOSE_S)
         except BaseException as error:  # noqa: BLE001 (a thread must not die in silence: the account raises it)
-            self._call(self._end, error)
+            failure: BaseException | None = error
         else:
-            self._call(self._end, None)
+            failure = None
+        self._told_unless_closed(self._client, "client", by=time.monotonic() + CLIENT_CLOSE_S)
+        self._call(self._end, failure)
 
     def _told_unless_closed(self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: float) -> None:
         problem = close(opened, by=by)
@@ -224,6 +225,7 @@ class GatewayThread:
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()
         quiet = Quiet(now, most_in_batch(self._account.gateway))
+        presence = Presence(now, time.time())
         next_check = 0.0
         self._entries.clear()
         with self._changed:
@@ -248,9 +250,14 @@ class GatewayThread:
             batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             quiet.receive(len(batch), now)
+            away_s = presence.absence_s(now, time.time())
             if batch:
                 self._hand_over(batch)
-            elif quiet.silent_s(now) > self._account.gateway.silence_timeout_s:
+            if away_s:
+                # What the client says of its connection is from before; a new subscription tells the truth.
+                log.warning("gateway_was_away", account=self._account.name, away_s=round(away_s))
+                return
+            if not batch and quiet.silent_s(now) > self._account.gateway.silence_timeout_s:
                 log.warning("gateway_silent", account=self._account.name, silent_s=round(quiet.silent_s(now)))
                 return
             if quiet.is_caught_up(now):

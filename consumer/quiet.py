@@ -6,7 +6,12 @@ the subscription is renewed (`gateway`). Times are seconds of the monotonic cloc
 
 from __future__ import annotations
 
+from typing import Final
+
 from consumer.progress import CAUGHT_UP_AFTER_S
+
+ABSENCE_S: Final = 30.0
+"""Between two looks of a thread that looks several times a second. Shorter ones are a busy machine's."""
 
 
 class Quiet:
@@ -43,3 +48,21 @@ class Quiet:
             return False
         self._told_at = now
         return True
+
+
+class Presence:
+    """Notices that the process was frozen, or the machine suspended: the client then looks connected for a while.
+
+    A freeze shows on both clocks, a suspended machine on the wall clock alone.
+    """
+
+    __slots__ = ("_monotonic", "_wall")
+
+    def __init__(self, monotonic_s: float, wall_s: float) -> None:
+        self._monotonic, self._wall = monotonic_s, wall_s
+
+    def absence_s(self, monotonic_s: float, wall_s: float) -> float:
+        """Return for how long it was away since the last call, 0 when it was there."""
+        away = max(monotonic_s - self._monotonic, wall_s - self._wall)
+        self._monotonic, self._wall = monotonic_s, wall_s
+        return away if away > ABSENCE_S else 0.0

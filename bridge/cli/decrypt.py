@@ -37,7 +37,11 @@ _GIVEN: Final = "given"
 
 def decrypt(
     file: Annotated[
-        str, Parameter(help="The message: its outer JSON, or a dead letter as JSON; - is standard input.")
+        str,
+        Parameter(
+            help="The message: its outer JSON, or a dead letter as JSON; - is standard input.",
+            allow_leading_hyphen=True,
+        ),
     ] = "-",
     *,
     em: Annotated[

@@ -53,8 +53,8 @@ class KafkaProgress:
     async def _read(self) -> dict[bytes, bytes]:
         latest: dict[bytes, bytes] = {}
         consumer = AIOKafkaConsumer(**consumer_arguments(self._settings))
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign(self._places)
             for place, offset in (await consumer.beginning_offsets(self._places)).items():
                 consumer.seek(place, offset)

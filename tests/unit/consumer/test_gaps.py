@@ -190,11 +190,18 @@ def test_a_publishing_host_with_a_wrong_clock_makes_no_gaps() -> None:
     assert not partition.chain.is_in_doubt
 
 
-def test_a_copy_with_a_clock_far_ahead_does_not_hide_gaps_from_the_next() -> None:
+def test_a_time_told_by_a_clock_far_ahead_proves_nothing() -> None:
     partition = Partition(told_s=100 * HOUR, recalled_at_s=HOUR)
     partition.quiet(HOUR, HOUR)
-    assert not partition.lost
-    partition.quiet(5 * HOUR, 5 * HOUR)
     assert partition.chain.is_in_doubt
-    partition.recall(HOUR, 5 * HOUR)
+    partition.recall(100 * HOUR, HOUR)
     assert partition.lost
+
+
+def test_a_gap_told_by_a_clock_that_was_ahead_covers_nothing_later() -> None:
+    partition = Partition(told_s=0, recalled_at_s=HOUR)
+    partition.quiet(HOUR, HOUR)
+    partition.chain.told(_ms(100 * HOUR))
+    partition.quiet(2 * HOUR, 2 * HOUR)
+    partition.chain.received(_ms(6 * HOUR), _ms(6 * HOUR))
+    assert partition.lost or partition.chain.is_in_doubt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumer.pulsar_client import BATCH_MESSAGES
-from consumer.quiet import Quiet
+from consumer.quiet import Presence, Quiet
 
 
 def test_an_idle_subscription_is_caught_up_every_two_seconds() -> None:
@@ -42,3 +42,12 @@ def test_a_pause_is_neither_silence_nor_caught_up() -> None:
     quiet.receive(0, 6.0)
     assert not quiet.is_caught_up(6.0)
     assert quiet.silent_s(6.0) == 1.0
+
+
+def test_a_freeze_and_a_suspended_machine_are_noticed_once() -> None:
+    presence = Presence(100.0, 5000.0)
+    assert presence.absence_s(110.0, 5010.0) == 0
+    assert presence.absence_s(910.0, 5810.0) == 800
+    assert presence.absence_s(911.0, 9411.0) == 3601
+    assert presence.absence_s(912.0, 9412.0) == 0
+    assert presence.absence_s(913.0, 5000.0) == 0, "a clock that was set back says nothing"
