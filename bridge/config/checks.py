@@ -151,8 +151,12 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
             "does not name channels of the account",
             "Use event, event-test or notice, or a topic's full name such as persistent://tenant/out/event",
         )
-    if len(set(topics)) < len(topics):
-        report(f"{path}.topics", "names a channel twice", "Name each channel once")
+    if len({topic.rsplit("/", 1)[-1] for topic in topics}) < len(topics):
+        report(
+            f"{path}.topics",
+            "names a channel twice",
+            "Name each channel once; topics of other tenants need names that differ in their last part",
+        )
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
     if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):

@@ -30,7 +30,8 @@ from consumer.settings import GatewayAccount, GatewaySettings
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-ALIAS: Final = re.compile(r"[a-z0-9-]{1,40}")
+ALIAS: Final = re.compile(r"(?!observations$)[a-z0-9-]{1,40}")
+"""`observations/…` is how the fold names the places of its own dead letters."""
 
 TABLES: Final = ("kafka", "http", "log", "policy", "events", "evidence", "accounts")
 
@@ -164,7 +165,9 @@ class Loader:
         path = f"accounts.{name}"
         if not ALIAS.fullmatch(name):
             self.reader.problem(
-                path, "is not an alias", "Use 1 to 40 of a-z, 0-9 and -; it is written on every record"
+                path,
+                "is not an alias",
+                "Use 1 to 40 of a-z, 0-9 and -, not 'observations'; it is on every record",
             )
         own = self.reader.read(
             AccountSettings, table, path, checks.check_account, elsewhere=("gateway", "api")

@@ -139,6 +139,7 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("accounts.tuya-demo.gateway.topics", ["event topic"]),
         ("accounts.tuya-demo.gateway.topics", ["evnt"]),
         ("accounts.tuya-demo.gateway.topics", ["event", "event"]),
+        ("accounts.tuya-demo.gateway.topics", ["event", "persistent://tenant/out/event"]),
         ("accounts.tuya-demo.gateway.subscription", " "),
         ("accounts.tuya-demo.gateway.retention_margin_s", 7200),
         ("accounts.tuya-demo.api.url", "http://localhost:8080"),
@@ -307,7 +308,7 @@ def test_paths_begin_at_the_files_folder(written: Written, monkeypatch: pytest.M
     assert written.load().gateways[0].gateway.ca_file == str(written.folder / "ca.pem")
 
 
-@pytest.mark.parametrize("alias", ["Demo", "tuya_demo", "a" * 41])
+@pytest.mark.parametrize("alias", ["observations", "Demo", "tuya_demo", "a" * 41])
 def test_alias_is_checked(written: Written, alias: str) -> None:
     written.tables["accounts"][alias] = written.tables["accounts"].pop("tuya-demo")
 
