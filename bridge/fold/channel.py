@@ -190,6 +190,7 @@ class ChannelTurn:
                 turn.state,
                 before,
                 shown,
+                revision=turn.revision + 1,
                 correction=self.correction,
                 observation=turn.observation,
                 observed_at_ms=turn.now_ms,

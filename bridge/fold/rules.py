@@ -88,7 +88,7 @@ def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Fol
 
     turn = Turn(device, policy, timer.now_ms, None, Evidence(origin="bridge", name="timer"))
     waiting.on_timer(turn, asks_in_background=timer.asks_in_background)
-    return _folded(turn, timer.now_ms)
+    return _folded(turn)
 
 
 def _fold_gap(device: Device | None, observation: Observation, policy: Policy) -> Folded:
@@ -143,17 +143,11 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
         # R10: what speaks is there, whatever the API finds.
         turn.book.not_found_at_ms = None
     _apply(turn, observation)
-    return _folded(turn, observation.observed_at_ms)
+    return _folded(turn)
 
 
-def _folded(turn: Turn, now_ms: int) -> Folded:
-    device = turn.finish()
-    return Folded(
-        replace(device, state=replace(device.state, updated_at_ms=max(now_ms, device.state.updated_at_ms))),
-        tuple(turn.events),
-        turn.lookup,
-        counts=tuple(turn.counts),
-    )
+def _folded(turn: Turn) -> Folded:
+    return Folded(turn.finish(), tuple(turn.events), turn.lookup, counts=tuple(turn.counts))
 
 
 def _introduces(observation: Observation) -> bool:
