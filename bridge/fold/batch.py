@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from bridge.fold.device import Device
 from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
-from bridge.fold.events import TypedEvent
 from bridge.fold.gap import OpenGap
 from bridge.fold.lookups import is_due_in_background, is_watched
 from bridge.fold.policy import Policy
@@ -43,26 +42,23 @@ class FoldTopics(Struct, frozen=True, kw_only=True):
     partitions: int
 
 
-class StateRecord(Struct, frozen=True):
+class StateRecord(Struct, frozen=True, gc=False):
     """A device's state as it is written, and when its timer is due."""
 
+    device: Device
     value: bytes
     headers: Headers
     timer_at_ms: int | None
 
 
-class EventRecord(Struct, frozen=True):
+class EventRecord(Struct, frozen=True, gc=False):
     """An event as it is written."""
 
     key: bytes
     value: bytes
     headers: Headers
-    typed: TypedEvent
-
-    @property
-    def observed_at_ms(self) -> int:
-        """Also the record's timestamp."""
-        return self.typed.event.observed_at_ms
+    observed_at_ms: int
+    """Also the record's timestamp."""
 
 
 class Batch:
@@ -73,7 +69,6 @@ class Batch:
         self._pace = pace
         self._policy = policy
         self._counts = counts
-        self._devices: dict[str, Device | None] = {}
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
         self.events: list[EventRecord] = []
@@ -233,26 +228,30 @@ class Batch:
         self._counts["timers"] += 1
 
     def _device(self, device_id: str) -> Device | None:
-        if device_id in self._devices:
-            return self._devices[device_id]
+        if device_id in self.states:
+            state = self.states[device_id]
+            return None if state is None else state.device
 
         return self._store.get(device_id)
 
     def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
         """Keep what came of an input, encoded: one whose result cannot be written is refused like one that raises."""
         device = folded.device
-        events = [EventRecord(device_id.encode(), *encode_event(typed), typed) for typed in folded.events]
+        events = [
+            EventRecord(device_id.encode(), *encode_event(typed), typed.event.observed_at_ms)
+            for typed in folded.events
+        ]
         if device is not before:
             state = None
             if device is not None:
                 timer_at_ms = next_timer_at(device, self._policy)
-                state = StateRecord(*encode_device(device, timer_at_ms), timer_at_ms)
-            self._devices[device_id] = device
+                state = StateRecord(device, *encode_device(device, timer_at_ms), timer_at_ms)
             self.states[device_id] = state
         self.events += events
         if folded.lookup is not None:
             self._lookups.append(folded.lookup)
-        self._counts.update(folded.counts)
+        for name in folded.counts:
+            self._counts[name] += 1
 
     def _refuse(self, record: ConsumerRecord, refusal: Refusal, account: str, now_ms: int) -> None:
         payload = record.value or b""

@@ -79,7 +79,7 @@ class ChannelTurn:
         self.shown = replace(
             shown,
             attempt=Attempt(
-                attempt_id=str(uuid5(_ATTEMPTS, f"{self.turn.state.device_id}/{self.name}/{number}")),
+                attempt_id=attempt_id(self.turn.state.device_id, self.name, number),
                 number=number,
                 from_version=from_version or self._version_before(),
                 retries=0,
@@ -244,6 +244,11 @@ class ChannelTurn:
         book.claimed_at_ms = book.claim_observed_at_ms = book.claim_answered_at_ms = book.moved_at_ms = None
         book.online_after_claim = False
         self.not_seen()
+
+
+def attempt_id(device_id: str, channel: str, number: int) -> str:
+    """Return the id of the attempt of this number."""
+    return str(uuid5(_ATTEMPTS, f"{device_id}/{channel}/{number}"))
 
 
 def _finished(attempt: Attempt, at_ms: int) -> Attempt:

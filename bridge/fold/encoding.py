@@ -69,6 +69,11 @@ def pack(value: bytes, headers: Headers) -> bytes:
     return _LENGTH.pack(len(header)) + header + value
 
 
+def is_as_read(packed: bytes) -> bool:
+    """Whether these bytes are what `pack` made: their first one is 0, which begins no msgpack array."""
+    return packed[:1] == b"\0"
+
+
 def unpack(packed: bytes) -> Device:
     """Decode what `pack` made."""
     (length,) = _LENGTH.unpack_from(packed)

@@ -58,7 +58,7 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-class Folded(Struct, frozen=True):
+class Folded(Struct, frozen=True, gc=False):
     """What an input made of a device.
 
     `device` is the given object itself where nothing changed, and None for a tombstone.

@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 BATCH_OBSERVATIONS: Final = 1000
 """Per transaction: beyond this the cost of a transaction no longer shows in the cost of a message."""
 BATCH_TIMERS: Final = 1000
+_COMPACT_DEVICES: Final = 100
+"""Per pass, half a millisecond: a take-over leaves its devices as they were read, to be compacted as time allows."""
 _IDLE_S: Final = 1.0
 
 
@@ -131,6 +133,7 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
         while not self._producer.is_doubtful and await self._has_input():
+            self._store.compact(_COMPACT_DEVICES)
             batch = Batch(self._store, self._pace, self._policy, self._counts)
             try:
                 self._fold(batch)
@@ -163,6 +166,9 @@ class Worker:
             )
             if due_ms is not None and due_ms <= now_ms:
                 break
+            if self._store.compact(_COMPACT_DEVICES):
+                await asyncio.sleep(0)
+                continue
             self._wake.clear()
             wait_s = _IDLE_S if due_ms is None else min(_IDLE_S, (due_ms - now_ms) / 1000)
             try:
@@ -227,7 +233,7 @@ class Worker:
             if state is None:
                 store.remove(device_id)
                 continue
-            store.put(device_id, state.value, state.headers)
+            store.keep(device_id, state.device)
             if state.timer_at_ms is not None:
                 store.timers.arm(state.timer_at_ms, device_id)
         complete_to = written.get((self._topics.state, self._place.partition))

@@ -148,7 +148,7 @@ async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_st
 
     assert len(bench.commits.of(TOPICS.dead_letters)) == 1
     assert bench.counts["timer_failed"] == 1
-    assert "odd" in bench.store.timers._armed
+    assert "odd" in bench.store.timers
     assert bench.commits.offsets == [2]
 
 
@@ -190,6 +190,26 @@ async def test_a_commit_that_fails_leaves_every_reminder_in_the_store() -> None:
         await bench.worker.run()
 
     assert bench.store.timers.next_at() == 0
+
+
+async def test_what_was_not_committed_is_not_in_the_store() -> None:
+    bench = Bench()
+    await bench.work(record(0, told("d", status="downloading")))
+    before = bench.store.get("d")
+
+    async def fail(*_: object) -> dict[tuple[str, int], int]:
+        raise ConnectionError
+
+    bench.commits.commit = fail  # type: ignore[method-assign]
+    bench.worker._stopping = False
+    bench.worker.offer([record(1, told("d", status="installing")), record(2, told("new"))])
+    with pytest.raises(ConnectionError):
+        await bench.worker.run()
+
+    assert bench.store.get("d") == before
+    assert before is not None
+    assert before.state.status == "downloading"
+    assert bench.store.get("new") is None
 
 
 async def test_timers_never_overtake_the_backlog_found_at_take_over() -> None:
