@@ -75,13 +75,15 @@ class ChannelTurn:
         number = 1 if shown.attempt is None else shown.attempt.number + 1
         self._forget_claim()
         book.previous_outcome = shown.outcome
-        book.settled_at_ms = book.vendor_timeout_s = None
+        book.settled_at_ms = book.vendor_timeout_s = book.ended_by_claim_at_ms = None
+        from_version = from_version or self._version_before()
+        book.assumes_from = from_version != shown.current_version
         self.shown = replace(
             shown,
             attempt=Attempt(
                 attempt_id=attempt_id(self.turn.state.device_id, self.name, number),
                 number=number,
-                from_version=from_version or self._version_before(),
+                from_version=from_version,
                 retries=0,
                 started_at_ms=at_ms,
             ),
@@ -131,6 +133,7 @@ class ChannelTurn:
         self.correction = self.correction or correction
         attempt = self.shown.attempt
         self.book.settled_at_ms = at_ms
+        self.book.ended_by_claim_at_ms = self.book.claimed_at_ms or self.book.ended_by_claim_at_ms
         self._forget_claim()
         self.shown = replace(
             self.shown,

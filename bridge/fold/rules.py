@@ -254,6 +254,7 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     """R2, pushes: one before the last applied answer opens nothing and moves no terminal status.
 
     In an attempt that it does not precede it still raises or claims; otherwise it is a hint, or too old to matter.
+    One that clearly follows the claim with which the last attempt ended is no such push: it opens the next.
     """
     turn, policy, book = channel.turn, channel.turn.policy, channel.book
     at_ms = pushed_at(observation)
@@ -263,6 +264,8 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     elif book.answered_at_ms is not None and at_ms < book.answered_at_ms:
         if channel.open_attempt is not None:
             attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
+        elif observation.claimed is None and attempts.follows_claim(channel, at_ms):
+            attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
         elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
             turn.count("late_push")
             lookups.on_hint(turn)

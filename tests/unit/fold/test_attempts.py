@@ -69,7 +69,7 @@ def test_a_replaced_attempt_with_a_claim_ends_with_its_claim() -> None:
     story = upgrading(target="1.1")
     story.claim(120, "failed")
 
-    story.answer(150, "downloading", now="1.0", offer="1.2")
+    story.answer(190, "downloading", now="1.0", offer="1.2")
 
     assert story.statuses[-2:] == ["failed", "downloading"]
 
