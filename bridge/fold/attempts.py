@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bridge.fold import lookups, outcomes
 from bridge.fold.channel import ChannelTurn
 from bridge.fold.clock import ms, pushed_at
-from bridge.fold.versions import learn_versions, names_another, version_proof
+from bridge.fold.versions import lags_adopted_success, learn_versions, names_another, version_proof
 from schemas import PHASES, Observation, Reason, Status
 
 _RANK: Final[dict[Status, int]] = {"pending": 1, "downloading": 2, "installing": 3, "verifying": 4}
@@ -111,23 +111,33 @@ def on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int
             _rest_in_attempt(channel, observation, status, asked_at_ms)
     elif channel.open_attempt is None:
         _open_by_answer(channel, observation, status, asked_at_ms)
-    elif names_another(channel, observation):
-        if version_proof(channel, observation):
-            channel.settle("succeeded", asked_at_ms, confirmed=True)
-            channel.flush()
-        elif outcomes.is_young_claim(channel, asked_at_ms):
-            # What was claimed may be the other one's end, which this answer still lags; the claim's lookups tell.
-            return
-        else:
-            outcomes.end_replaced(channel, asked_at_ms)
-        _open(channel, observation, status, asked_at_ms)
-    elif _lags_adopted_success(channel, observation, asked_at_ms):
-        channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
     else:
+        _active_in_attempt(channel, observation, status, asked_at_ms)
+
+
+def _active_in_attempt(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
+) -> None:
+    """R3, R4: a pending or active answer raises the open attempt, or ends it where it names another."""
+    if not names_another(channel, observation):
+        if lags_adopted_success(channel, observation, asked_at_ms):
+            channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
+            return
         channel.not_seen()
         _fill(channel, observation)
         _raise(channel, observation, status, asked_at_ms, confirmed=True)
         _progress(channel, observation.progress, may_fall=False)
+        return
+
+    if version_proof(channel, observation):
+        channel.settle("succeeded", asked_at_ms, confirmed=True)
+        channel.flush()
+    elif outcomes.is_young_claim(channel, asked_at_ms):
+        # What was claimed may be the other one's end, which this answer still lags; the claim's lookups tell.
+        return
+    else:
+        outcomes.end_replaced(channel, asked_at_ms)
+    _open(channel, observation, status, asked_at_ms)
 
 
 def _reopens(channel: ChannelTurn, claimed: Status | None, at_ms: int) -> bool:
@@ -209,18 +219,6 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
         channel.shown = replace(channel.shown, needs_confirmation=observation.needs_confirmation)
     if observation.vendor_timeout_s is not None:
         channel.book.vendor_timeout_s = observation.vendor_timeout_s
-
-
-def _lags_adopted_success(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
-    """R3, versions: a young attempt that begins where an adopted success ended is not the one that leads there."""
-    attempt = channel.open_attempt
-    return (
-        attempt is not None
-        and attempt.target_version is None
-        and attempt.from_version is not None
-        and attempt.from_version == observation.target_version
-        and asked_at_ms - attempt.started_at_ms < ms(channel.turn.policy.early_answer_s)
-    )
 
 
 def _raise(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bridge.fold.clock import asked_at
+from bridge.fold.clock import asked_at, ms
 from schemas import Observation
 
 if TYPE_CHECKING:
@@ -99,3 +99,15 @@ def runs_another(channel: ChannelTurn, observation: Observation) -> bool:
         return False
 
     return current not in (attempt.from_version, attempt.target_version)
+
+
+def lags_adopted_success(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
+    """R3, versions: a young attempt that begins where an adopted success ended is not the one that leads there."""
+    attempt = channel.open_attempt
+    return (
+        attempt is not None
+        and attempt.target_version is None
+        and attempt.from_version is not None
+        and attempt.from_version == observation.target_version
+        and asked_at_ms - attempt.started_at_ms < ms(channel.turn.policy.early_answer_s)
+    )
