@@ -5,6 +5,7 @@ Judged by what arrived: an end of which neither a push in time nor a true answer
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 
 from schemas import Channel
@@ -28,7 +29,9 @@ def why_unknowable(channel: ChannelLife, told: Told, found: Channel | None) -> s
     upgrade = channel.upgrades[-1]
     attempts = 0 if found.attempt is None else found.attempt.number
     is_merged = attempts < len(channel.upgrades)
-    if is_merged and len(channel.upgrades) > 1 and not _was_told(channel.upgrades[-2], told, upgrade.began_s):
+    # The claim of the last but one may have been taken for the end of the one before it: hence two back.
+    following = pairwise(channel.upgrades[-3:])
+    if is_merged and not all(_was_told(each, told, after.began_s) for each, after in following):
         return "taken for the one before, whose end nobody told in time"
 
     if is_merged and not _was_noticed(upgrade, told):
