@@ -134,7 +134,7 @@ class Worker:
         """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
         while not self._producer.is_doubtful and await self._has_input():
             self._store.compact(_COMPACT_DEVICES)
-            batch = Batch(self._store, self._pace, self._policy, self._counts)
+            batch = Batch(self._store, self._pace, self._policy)
             try:
                 self._fold(batch)
                 if batch.is_empty:
@@ -197,6 +197,7 @@ class Worker:
 
     def _fold_observations(self, batch: Batch) -> None:
         now_ms = self._now_ms()
+        folded: list[ConsumerRecord] = []
         for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
             record = self._queue.popleft()
             self._check_offset(record)
@@ -204,8 +205,10 @@ class Worker:
             if self._gap is not None:
                 # R15: it counts as read only when it is folded into the last device.
                 self.next_offset = record.offset
-                return
+                break
+            folded.append(record)
             self.next_offset = record.offset + 1
+        batch.write_states(folded, now_ms)
 
     def _check_offset(self, record: ConsumerRecord) -> None:
         """Records come in order and without holes, except for one that a take-over found again in the log."""
@@ -241,6 +244,7 @@ class Worker:
             store.complete_to = max(store.complete_to, complete_to)
         if batch.next_offset is not None:
             store.highest_input_offset = max(store.highest_input_offset, batch.next_offset - 1)
+        self._counts.update(batch.counts)
         self._counts["transactions"] += 1
         self._counts["events"] += len(batch.events)
         self._counts["lookups"] += batch.lookup_count

@@ -44,7 +44,7 @@ class EmptyBatch(Batch):
         key = record.key or b""
         self._seen[key] = record.offset
         self._told.append((key, b"%d" % record.offset))
-        self._counts["observations"] += 1
+        self.counts["observations"] += 1
 
     def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
         for key, offset in self._seen.items():

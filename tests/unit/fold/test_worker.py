@@ -139,6 +139,31 @@ async def test_a_number_that_cannot_be_written_is_one_dead_letter(odd: dict[str,
     assert bench.commits.offsets == [2]
 
 
+async def test_a_number_that_cannot_be_written_costs_its_device_nothing_else() -> None:
+    bench = Bench()
+    odd = {
+        "vendor_timeout_s": 10**20,
+        "asked_at_ms": START_MS + 2,
+        "status": "downloading",
+        "undivided": True,
+    }
+
+    await bench.work(
+        record(0, told("d", status="downloading", current_version="1.0", target_version="1.1")),
+        record(1, told("d", **odd)),
+        record(2, told("d", asked_at_ms=START_MS + 3)),
+        record(3, b"not an observation"),
+    )
+
+    statuses = [dict(event.headers)["ce_status"] for event in bench.commits.of(TOPICS.events)]
+    assert statuses == [b"downloading", b"installing"]
+    positions = [letter.key for letter in bench.commits.of(TOPICS.dead_letters)]
+    assert positions == [b"observations/3:1", b"observations/3:3"]
+    assert bench.counts["observations"] == 2
+    assert bench.counts["dead_letters"] == 2
+    assert bench.commits.offsets == [4]
+
+
 async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_stops_nothing() -> None:
     bench = Bench()
     bench.store.put("odd", b'{"status":"paused_by_vendor"}', [])
