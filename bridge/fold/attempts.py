@@ -198,12 +198,9 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
 
     target = attempt.target_version or observation.target_version
     from_version, current = attempt.from_version, observation.current_version
-    if (
-        is_answer
-        and current is not None
-        and current != target
-        and (target is not None or from_version is None)
-    ):
+    # Where no target is known, the version an active answer tells may already be the new one; a pending one's is not.
+    is_before = target is not None or from_version is None or observation.status == "pending"
+    if is_answer and current is not None and current != target and is_before:
         from_version = current
 
     channel.update_attempt(

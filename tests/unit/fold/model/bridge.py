@@ -12,7 +12,7 @@ from bridge.fold.encoding import encode_device, encode_event, pack, unpack
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, TimerFired, fold
 from bridge.fold.waiting import next_timer_at
-from schemas import Channel, LookupRequest, Observation
+from schemas import Attempt, Channel, LookupRequest, Observation
 from tests.unit.fold.model.invariants import Invariants
 
 
@@ -52,13 +52,13 @@ class Bridge:
         return next((shown for shown in self.device.state.channels if shown.channel == name), None)
 
     def shows_open(self, name: str) -> bool:
-        shown = self.channel(name)
-        return shown is not None and shown.attempt is not None and shown.attempt.finished_at_ms is None
+        attempt = self.attempt(name)
+        return attempt is not None and attempt.finished_at_ms is None
 
-    def knows_version(self, name: str) -> bool:
+    def attempt(self, name: str) -> Attempt | None:
+        """The channel's latest attempt, open or ended."""
         shown = self.channel(name)
-        attempt = None if shown is None else shown.attempt
-        return attempt is not None and attempt.from_version is not None
+        return None if shown is None else shown.attempt
 
     def answered_at_ms(self, name: str) -> int:
         """The vendor's time of the last answer applied to the channel."""

@@ -47,7 +47,7 @@ class Task(Struct, kw_only=True):
     progress: int = 0
     ended_at_ms: int | None = None
     is_merged: bool = False
-    """It began while the bridge still showed the attempt before (RULES: a cancel has no push)."""
+    """The bridge still showed the attempt before when it began, or heard of that one only afterwards."""
     was_lied_about: bool = False
     """A lie was told while it was the latest task."""
     was_seen: bool = False
@@ -56,6 +56,8 @@ class Task(Struct, kw_only=True):
     """Its true outcome was pushed into its open attempt, before any later answer."""
     knew_version: bool = False
     """The bridge knew which version ran before it."""
+    knew_target: bool = False
+    """The bridge knew which version it installs."""
 
 
 class TrueChannel:
@@ -83,6 +85,14 @@ class TrueChannel:
     def open_task(self) -> Task | None:
         task = self.task
         return task if task is not None and task.ended_at_ms is None else None
+
+    @property
+    def success_was_told(self) -> bool:
+        """Whether the latest task succeeded, the bridge was told in time, and nobody lied."""
+        task = self.task
+        if task is None or task.status != "succeeded" or not task.was_told:
+            return False
+        return not (task.is_merged or task.was_lied_about)
 
     @property
     def offer(self) -> str | None:

@@ -192,6 +192,8 @@ class FoldMachine(RuleBasedStateMachine):
                 continue
             expected = true_statuses(channel, world.now_ms)
             assert shown.status in expected, f"{when}: {shown.status} is shown, true is {sorted(expected)}"
+            if channel.success_was_told and shown.phase == "rest":
+                assert shown.outcome == "succeeded", f"{when}: a success that was told is not the outcome"
             assert shown.current_version == channel.version, f"{when}: the version shown does not run"
 
     def _clear(self) -> None:

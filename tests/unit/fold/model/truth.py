@@ -31,15 +31,21 @@ def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
     if not task.was_seen and not task.was_told:
         # Its pushes were lost, late, or came after its end: it shows as `version_changed` at most.
         return _ENDED
+    # R19: without the version from before, an attempt that a cloud at rest ends is `unknown`, then as the cloud says.
+    unknown = frozenset() if task.knew_version else frozenset({"unknown", told})
     if task.status == "succeeded":
-        # R19: after a success a later version on offer is shown.
-        news = {told} if told == "available" else set()
-        proof = task.was_told or task.knew_version
-        return frozenset({"succeeded"} | news | (set() if proof else {"unknown", "cancelled"}))
+        # R19: after a success a later version on offer is shown; where no target was named, also that one for a while.
+        is_news = told == "available" or not task.knew_target
+        true = frozenset({"succeeded", told} if is_news else {"succeeded"})
+        if task.was_told:
+            return true
+        # Whether the version that runs was the target, where a cloud offers yet another one, nobody told.
+        is_proven = task.knew_version and (task.knew_target or told == "idle")
+        return true if is_proven else true | unknown | {"cancelled"}
     if task.status == "cancelled":
-        return frozenset({"cancelled"} if task.knew_version else {"cancelled", "unknown"})
+        return frozenset({"cancelled"}) | unknown
     # A failure whose push was lost, under a cloud that resets its status: withdrawn is all that can be said.
-    return frozenset({task.status} if task.was_told else {task.status, "cancelled", "unknown"})
+    return frozenset({task.status}) | (frozenset() if task.was_told else unknown | {"cancelled"})
 
 
 def _of_open_task(channel: TrueChannel, told: str) -> frozenset[str]:

@@ -79,7 +79,9 @@ class World:
         channel.move(self.now_ms, outcome)
         task = channel.tasks[-1]
         task.was_seen = self.bridge.shows_open(name)
-        task.knew_version = self.bridge.knows_version(name)
+        attempt = self.bridge.attempt(name)
+        task.knew_version = attempt is not None and attempt.from_version is not None
+        task.knew_target = attempt is not None and attempt.target_version is not None
         if outcome != "cancelled":
             self.claim(name, outcome, source)
             self.plan(_ONLINE_AFTER_S, lambda: self._publish(source, kind="lifecycle", lifecycle="online"))
@@ -107,6 +109,7 @@ class World:
             for message in source.deliver(self.now_ms):
                 self._note_claim(message)
                 self.bridge.fold(message)
+                self._note_late(message)
 
     def redeliver(self, source: int, count: int) -> None:
         for message in self.sources[source].deliver_again(self.now_ms, count):
@@ -155,6 +158,16 @@ class World:
     def _publish(self, source: int, **fields: Any) -> None:
         self.sources[source].publish(self.weather.vendor_at(self.now_ms), **fields)
         self.deliver()
+
+    def _note_late(self, message: Observation) -> None:
+        """Note a push that told of a task before the present one, and that the fold now shows an attempt open."""
+        if message.channel is None:
+            return
+        task = self.channels[message.channel].task
+        if task is None or (message.vendor_time_at_ms or 0) >= self.weather.vendor_at(task.began_at_ms):
+            return
+        if self.bridge.shows_open(message.channel):
+            task.is_merged = True
 
     def _note_claim(self, message: Observation) -> None:
         if message.claimed is None or message.channel is None:
