@@ -27,6 +27,8 @@ _FETCH_BYTES: Final = 8 * 1024 * 1024
 """A restore reads one partition from end to end: few large answers."""
 _LOG_EVERY: Final = 100_000
 _POLL_MS: Final = 1000
+_WORTH_RETURNING: Final = 10_000
+"""Devices made compact after which their memory is returned: that takes some ten milliseconds, in which all waits."""
 DECODED_DEVICES: Final = 1024
 """Per partition, 4 MB: as many as are under way at a time in a campaign of some hundred devices a minute."""
 
@@ -46,6 +48,8 @@ class Store:
         """The last ones committed, the latest at the end. Only what a commit made the truth comes here."""
         self._as_read: list[str] = []
         """Devices to be made compact."""
+        self._made_compact = 0
+        """Of those, since the last one was done."""
         self._compactor = Compactor()
 
     def __len__(self) -> int:
@@ -85,7 +89,9 @@ class Store:
         if not as_read:
             return False
 
-        for _ in range(min(limit, len(as_read))):
+        count = min(limit, len(as_read))
+        self._made_compact += count
+        for _ in range(count):
             device_id = as_read.pop()
             packed = self._devices.get(device_id, b"")
             if is_as_read(packed):
@@ -97,7 +103,9 @@ class Store:
         if as_read:
             return True
 
-        return_free_memory()
+        if self._made_compact >= _WORTH_RETURNING:
+            return_free_memory()
+        self._made_compact = 0
         return False
 
     def remove(self, device_id: str) -> None:
