@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bridge.fold import lookups, outcomes
 from bridge.fold.channel import ChannelTurn
 from bridge.fold.clock import ms, pushed_at
-from bridge.fold.versions import learn_versions, names_another, version_proof
+from bridge.fold.versions import lags_adopted_success, learn_versions, names_another, version_proof
 from schemas import PHASES, Observation, Reason, Status
 
 _RANK: Final[dict[Status, int]] = {"pending": 1, "downloading": 2, "installing": 3, "verifying": 4}
@@ -37,7 +37,7 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
         channel.know()
         outcomes.on_claim(channel, claimed, observation.reason, at_ms)
     elif channel.shown.status == "verifying":
-        if is_late or not _comes_after_claim(channel, at_ms):
+        if not follows_claim(channel, at_ms):
             channel.turn.count("after_claim")
             return
         outcomes.adopt(channel)
@@ -75,6 +75,16 @@ def precedes_attempt(channel: ChannelTurn, at_ms: int) -> bool:
     return attempt is not None and at_ms < attempt.started_at_ms - ms(channel.turn.policy.clock_margin_s)
 
 
+def follows_claim(channel: ChannelTurn, at_ms: int) -> bool:
+    """R3, R4: a pending or active push clearly later than the last attempt's claim belongs to the next attempt.
+
+    Both are pushes, of one clock: no answer, whose time is known less well, comes between them.
+    """
+    book = channel.book
+    claimed_at_ms = book.ended_by_claim_at_ms if channel.open_attempt is None else book.claimed_at_ms
+    return claimed_at_ms is not None and at_ms - claimed_at_ms >= ms(channel.turn.policy.reopen_after_s)
+
+
 def on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> None:
     """An answer that is not stale: its versions first, then its status."""
     was_known = channel.is_known
@@ -101,14 +111,33 @@ def on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int
             _rest_in_attempt(channel, observation, status, asked_at_ms)
     elif channel.open_attempt is None:
         _open_by_answer(channel, observation, status, asked_at_ms)
-    elif names_another(channel, observation):
-        outcomes.end_replaced(channel, asked_at_ms)
-        _open(channel, observation, status, asked_at_ms)
     else:
+        _active_in_attempt(channel, observation, status, asked_at_ms)
+
+
+def _active_in_attempt(
+    channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
+) -> None:
+    """R3, R4: a pending or active answer raises the open attempt, or ends it where it names another."""
+    if not names_another(channel, observation):
+        if lags_adopted_success(channel, observation, asked_at_ms):
+            channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
+            return
         channel.not_seen()
         _fill(channel, observation)
         _raise(channel, observation, status, asked_at_ms, confirmed=True)
         _progress(channel, observation.progress, may_fall=False)
+        return
+
+    if version_proof(channel, observation):
+        channel.settle("succeeded", asked_at_ms, confirmed=True)
+        channel.flush()
+    elif outcomes.is_young_claim(channel, asked_at_ms):
+        # What was claimed may be the other one's end, which this answer still lags; the claim's lookups tell.
+        return
+    else:
+        outcomes.end_replaced(channel, asked_at_ms)
+    _open(channel, observation, status, asked_at_ms)
 
 
 def _reopens(channel: ChannelTurn, claimed: Status | None, at_ms: int) -> bool:
@@ -117,19 +146,13 @@ def _reopens(channel: ChannelTurn, claimed: Status | None, at_ms: int) -> bool:
     A claim equal to the shown outcome is the late word about the attempt whose end an answer already told.
     """
     settled_at_ms, policy = channel.book.settled_at_ms, channel.turn.policy
-    if settled_at_ms is None:
+    if settled_at_ms is None or (claimed is None and follows_claim(channel, at_ms)):
         return True
 
     if claimed == channel.shown.outcome and at_ms - settled_at_ms <= policy.repeated_claim_s * 1000:
         return False
 
     return at_ms - settled_at_ms >= policy.reopen_after_s * 1000
-
-
-def _comes_after_claim(channel: ChannelTurn, at_ms: int) -> bool:
-    """R4: a pending or active push clearly later than the claim belongs to the next attempt."""
-    claimed_at_ms = channel.book.claimed_at_ms
-    return claimed_at_ms is not None and at_ms - claimed_at_ms >= channel.turn.policy.reopen_after_s * 1000
 
 
 def _open_by_push(channel: ChannelTurn, observation: Observation, claimed: Status | None, at_ms: int) -> None:
@@ -175,12 +198,9 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
 
     target = attempt.target_version or observation.target_version
     from_version, current = attempt.from_version, observation.current_version
-    if (
-        is_answer
-        and current is not None
-        and current != target
-        and (target is not None or from_version is None)
-    ):
+    # Where no target is known, the version an active answer tells may already be the new one; a pending one's is not.
+    is_before = target is not None or from_version is None or observation.status == "pending"
+    if is_answer and current is not None and current != target and is_before:
         from_version = current
 
     channel.update_attempt(
@@ -256,7 +276,8 @@ def _rest_in_attempt(
         channel.not_seen()
         return
 
-    if not channel.twice("rest", asked_at_ms, channel.turn.policy.twice_apart_s):
+    # Two answers of one version: one from before the attempt and one from after its success are not the same word.
+    if not channel.twice(f"rest {shown.current_version}", asked_at_ms, channel.turn.policy.twice_apart_s):
         return
 
     current = shown.current_version

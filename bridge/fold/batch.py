@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from bridge.fold.device import Device
 from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
-from bridge.fold.events import TypedEvent
 from bridge.fold.gap import OpenGap
 from bridge.fold.lookups import is_due_in_background, is_watched
 from bridge.fold.policy import Policy
@@ -43,42 +42,42 @@ class FoldTopics(Struct, frozen=True, kw_only=True):
     partitions: int
 
 
-class StateRecord(Struct, frozen=True):
+class StateRecord(Struct, frozen=True, gc=False):
     """A device's state as it is written, and when its timer is due."""
 
+    device: Device
     value: bytes
     headers: Headers
     timer_at_ms: int | None
 
 
-class EventRecord(Struct, frozen=True):
+class EventRecord(Struct, frozen=True, gc=False):
     """An event as it is written."""
 
     key: bytes
     value: bytes
     headers: Headers
-    typed: TypedEvent
-
-    @property
-    def observed_at_ms(self) -> int:
-        """Also the record's timestamp."""
-        return self.typed.event.observed_at_ms
+    observed_at_ms: int
+    """Also the record's timestamp."""
 
 
 class Batch:
     """Folds inputs against a store that it does not change; afterwards holds everything they lead to."""
 
-    def __init__(self, store: Store, pace: BackgroundPace, policy: Policy, counts: Counter[str]) -> None:
+    def __init__(self, store: Store, pace: BackgroundPace, policy: Policy) -> None:
         self._store = store
         self._pace = pace
         self._policy = policy
-        self._counts = counts
         self._devices: dict[str, Device | None] = {}
+        """The working copies."""
+        self._writes_at_once = True
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
         self.events: list[EventRecord] = []
         self.states: dict[str, StateRecord | None] = {}
         """One state for each device that changed, None for a tombstone."""
+        self.counts: Counter[str] = Counter()
+        """What happened, to be added to the stage's counts once it is committed."""
         self.next_offset: int | None = None
         """After the last observation; None in a batch of timers alone."""
         self.observed_at_ms = 0
@@ -96,46 +95,32 @@ class Batch:
 
         A gap is not folded here: it is returned, to be folded slice by slice.
         """
+        self._writes_at_once = False
+        return self._fold_record(record, now_ms)
+
+    def write_states(self, folded: Sequence[ConsumerRecord], now_ms: int) -> None:
+        """2. Encode one state for each device that the observations `folded` changed; to be called after the last.
+
+        A result that cannot be written is refused like an input that raises (R21). To know which input made it, all
+        are folded again, each state written at once: for nearly every batch that would be twice the work for nothing.
+        """
         try:
-            observation = decode_observation(record.value or b"")
-        except MsgspecError as error:
-            self.next_offset = record.offset + 1
-            self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "", now_ms)
-            return None
-
-        if observation.kind == "gap" and not observation.device_id:
-            return OpenGap(offset=record.offset, at_ms=observation.observed_at_ms, observation=observation)
-
-        self.next_offset = record.offset + 1
-        if not observation.device_id:
-            refusal = Refusal("internal_error", "Only a gap names no device.")
-            self._refuse(record, refusal, observation.account, now_ms)
-            return None
-
-        self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
-        self._fold_observation(record, observation, now_ms)
-        return None
-
-    def _fold_observation(self, record: ConsumerRecord, observation: Observation, now_ms: int) -> None:
-        device_id = observation.device_id
-        try:
-            device = self._device(device_id)
-            if device is not None and record.offset <= device.book.offset:
-                self._counts["folded_before"] += 1
-                return
-            folded = fold(device, observation, self._policy)
-            if folded.device is not None and folded.device is not device:
-                folded.device.book.offset = record.offset
-            self._take(device_id, device, folded)
-        except Exception as error:
-            log.exception("fold_failed", partition=record.partition, offset=record.offset)
-            refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
-            self._refuse(record, refusal, observation.account, now_ms)
-            return
-
-        self._counts["observations"] += 1
-        if folded.dead_letter is not None:
-            self._refuse(record, folded.dead_letter, observation.account, now_ms)
+            for device_id, device in self._devices.items():
+                self.states[device_id] = self._state_record(device)
+            self._writes_at_once = True
+        except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
+            self._writes_at_once = True
+            for kept in (
+                self._devices,
+                self.states,
+                self.events,
+                self._lookups,
+                self._dead_letters,
+                self.counts,
+            ):
+                kept.clear()
+            for record in folded:
+                self._fold_record(record, now_ms)
 
     def fold_gap(self, gap: OpenGap) -> bool:
         """2. Fold the next slice of an open gap; return whether that was the last."""
@@ -151,9 +136,9 @@ class Batch:
             except Exception:
                 # R21: the device keeps its other lookups; there is no input of its own to keep.
                 log.exception("gap_failed", device_id=device_id)
-                self._counts["gap_failed"] += 1
+                self.counts["gap_failed"] += 1
         if is_last:
-            self._counts["gap"] += 1
+            self.counts["gap"] += 1
             self.next_offset = gap.offset + 1
         return is_last
 
@@ -166,7 +151,7 @@ class Batch:
             except Exception:
                 # R21 for timers: there is no input to keep, and the device must not be forgotten.
                 log.exception("timer_failed", device_id=device_id)
-                self._counts["timer_failed"] += 1
+                self.counts["timer_failed"] += 1
                 self._store.timers.arm(now_ms + _FAILED_TIMER_MS, device_id)
 
     def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
@@ -194,6 +179,48 @@ class Batch:
     def lookup_count(self) -> int:
         """How many lookups are asked for."""
         return len(self._lookups)
+
+    def _fold_record(self, record: ConsumerRecord, now_ms: int) -> OpenGap | None:
+        try:
+            observation = decode_observation(record.value or b"")
+        except MsgspecError as error:
+            self.next_offset = record.offset + 1
+            self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "", now_ms)
+            return None
+
+        if observation.kind == "gap" and not observation.device_id:
+            return OpenGap(offset=record.offset, at_ms=observation.observed_at_ms, observation=observation)
+
+        self.next_offset = record.offset + 1
+        if not observation.device_id:
+            refusal = Refusal("internal_error", "Only a gap names no device.")
+            self._refuse(record, refusal, observation.account, now_ms)
+            return None
+
+        self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
+        self._fold_observation(record, observation, now_ms)
+        return None
+
+    def _fold_observation(self, record: ConsumerRecord, observation: Observation, now_ms: int) -> None:
+        device_id = observation.device_id
+        try:
+            device = self._device(device_id)
+            if device is not None and record.offset <= device.book.offset:
+                self.counts["folded_before"] += 1
+                return
+            folded = fold(device, observation, self._policy)
+            if folded.device is not None and folded.device is not device:
+                folded.device.book.offset = record.offset
+            self._take(device_id, device, folded)
+        except Exception as error:
+            log.exception("fold_failed", partition=record.partition, offset=record.offset)
+            refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
+            self._refuse(record, refusal, observation.account, now_ms)
+            return
+
+        self.counts["observations"] += 1
+        if folded.dead_letter is not None:
+            self._refuse(record, folded.dead_letter, observation.account, now_ms)
 
     def _fold_gap(self, device_id: str, gap: OpenGap) -> None:
         device = self._device(device_id)
@@ -230,7 +257,7 @@ class Batch:
 
         folded = fold(device, TimerFired(now_ms, asks_in_background=is_paced), self._policy)
         self._take(device_id, device, folded)
-        self._counts["timers"] += 1
+        self.counts["timers"] += 1
 
     def _device(self, device_id: str) -> Device | None:
         if device_id in self._devices:
@@ -239,24 +266,32 @@ class Batch:
         return self._store.get(device_id)
 
     def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
-        """Keep what came of an input, encoded: one whose result cannot be written is refused like one that raises."""
+        """Keep what came of an input; its events are encoded here, its state where `_writes_at_once`."""
         device = folded.device
-        events = [EventRecord(device_id.encode(), *encode_event(typed), typed) for typed in folded.events]
+        events = [
+            EventRecord(device_id.encode(), *encode_event(typed), typed.event.observed_at_ms)
+            for typed in folded.events
+        ]
         if device is not before:
-            state = None
-            if device is not None:
-                timer_at_ms = next_timer_at(device, self._policy)
-                state = StateRecord(*encode_device(device, timer_at_ms), timer_at_ms)
+            if self._writes_at_once:
+                self.states[device_id] = self._state_record(device)
             self._devices[device_id] = device
-            self.states[device_id] = state
         self.events += events
         if folded.lookup is not None:
             self._lookups.append(folded.lookup)
-        self._counts.update(folded.counts)
+        for name in folded.counts:
+            self.counts[name] += 1
+
+    def _state_record(self, device: Device | None) -> StateRecord | None:
+        if device is None:
+            return None
+
+        timer_at_ms = next_timer_at(device, self._policy)
+        return StateRecord(device, *encode_device(device, timer_at_ms), timer_at_ms)
 
     def _refuse(self, record: ConsumerRecord, refusal: Refusal, account: str, now_ms: int) -> None:
         payload = record.value or b""
-        self._counts["dead_letters"] += 1
+        self.counts["dead_letters"] += 1
         self._dead_letters.append(
             DeadLetter(
                 reason=refusal.reason,

@@ -56,6 +56,10 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """Vendor's clock: when the last answer that told the running version was asked (R6)."""
     vendor_timeout_s: int | None = None
     """The vendor's own timeout of the open attempt, where it gave one (R8)."""
+    assumes_from: bool = False
+    """No answer showed the open attempt's `from_version` running: it is the target of an adopted success (R3)."""
+    ended_by_claim_at_ms: int | None = None
+    """Vendor's clock: the claim with which the latest attempt ended; later pushes are compared with it (R3)."""
 
 
 class Bookkeeping(Struct, array_like=True, gc=False):

@@ -75,13 +75,15 @@ class ChannelTurn:
         number = 1 if shown.attempt is None else shown.attempt.number + 1
         self._forget_claim()
         book.previous_outcome = shown.outcome
-        book.settled_at_ms = book.vendor_timeout_s = None
+        book.settled_at_ms = book.vendor_timeout_s = book.ended_by_claim_at_ms = None
+        from_version = from_version or self._version_before()
+        book.assumes_from = from_version != shown.current_version
         self.shown = replace(
             shown,
             attempt=Attempt(
-                attempt_id=str(uuid5(_ATTEMPTS, f"{self.turn.state.device_id}/{self.name}/{number}")),
+                attempt_id=attempt_id(self.turn.state.device_id, self.name, number),
                 number=number,
-                from_version=from_version or self._version_before(),
+                from_version=from_version,
                 retries=0,
                 started_at_ms=at_ms,
             ),
@@ -131,6 +133,7 @@ class ChannelTurn:
         self.correction = self.correction or correction
         attempt = self.shown.attempt
         self.book.settled_at_ms = at_ms
+        self.book.ended_by_claim_at_ms = self.book.claimed_at_ms or self.book.ended_by_claim_at_ms
         self._forget_claim()
         self.shown = replace(
             self.shown,
@@ -190,6 +193,7 @@ class ChannelTurn:
                 turn.state,
                 before,
                 shown,
+                revision=turn.revision + 1,
                 correction=self.correction,
                 observation=turn.observation,
                 observed_at_ms=turn.now_ms,
@@ -243,6 +247,11 @@ class ChannelTurn:
         book.claimed_at_ms = book.claim_observed_at_ms = book.claim_answered_at_ms = book.moved_at_ms = None
         book.online_after_claim = False
         self.not_seen()
+
+
+def attempt_id(device_id: str, channel: str, number: int) -> str:
+    """Return the id of the attempt of this number."""
+    return str(uuid5(_ATTEMPTS, f"{device_id}/{channel}/{number}"))
 
 
 def _finished(attempt: Attempt, at_ms: int) -> Attempt:

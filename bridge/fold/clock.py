@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from schemas import Observation
@@ -29,6 +30,7 @@ def asked_at(observation: Observation) -> int:
     return min(observation.asked_at_ms, observation.observed_at_ms + _MOST_AHEAD_MS)
 
 
+@lru_cache(maxsize=256)
 def ms(seconds: float) -> int:
-    """Return a policy's seconds in the milliseconds that records count in."""
+    """Return a policy's seconds in the milliseconds that records count in: few different ones, often."""
     return round(seconds * 1000)

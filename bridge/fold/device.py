@@ -27,7 +27,7 @@ DEVICE_STATUS_ORDER: Final[tuple[Status, ...]] = (
 _RANK: Final = {status: rank for rank, status in enumerate(DEVICE_STATUS_ORDER)}
 
 
-class Device(Struct, frozen=True):
+class Device(Struct, frozen=True, gc=False):
     """The public state and the bookkeeping behind it. Never changed in place."""
 
     state: UpgradeState

@@ -6,7 +6,7 @@ So no rule can change a channel without its event, nor publish a change that did
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,11 +23,8 @@ EventType = Literal[
     "ota.device.removed",
 ]
 
-NOT_PUBLISHED_YET: Final = 0
-"""The revision of an event before it is published."""
 
-
-class TypedEvent(Struct, frozen=True):
+class TypedEvent(Struct, frozen=True, gc=False):
     """An event with its CloudEvents type."""
 
     type: EventType
@@ -66,12 +63,13 @@ def channel_event(
     before: Channel | None,
     shown: Channel,
     *,
+    revision: int,
     correction: bool,
     observation: Observation | None,
     observed_at_ms: int,
     evidence: Evidence,
 ) -> UpgradeEvent:
-    """Return the event that tells what a channel shows; its revision is given when it is published."""
+    """Return the event that tells what a channel shows."""
     attempt = shown.attempt
     return UpgradeEvent(
         device_id=state.device_id,
@@ -80,7 +78,7 @@ def channel_event(
         product_id=state.product_id,
         device=state.device,
         channel=shown.channel,
-        revision=NOT_PUBLISHED_YET,
+        revision=revision,
         previous_status=None if before is None else before.status,
         status=shown.status,
         claimed=shown.claimed,

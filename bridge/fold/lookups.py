@@ -183,4 +183,4 @@ def _is_gone(turn: Turn, asked_at_ms: int) -> bool:
 
 def _spread(turn: Turn) -> float:
     """A fixed share between 0 and 1: a hash of device and revision, so that a replay gives the same (R17)."""
-    return zlib.crc32(f"{turn.state.device_id}/{turn.state.revision}".encode()) / 2**32
+    return zlib.crc32(f"{turn.state.device_id}/{turn.revision}".encode()) / 2**32

@@ -8,6 +8,7 @@ from bridge.fold.channel import ChannelTurn
 from bridge.fold.versions import (
     contradicts,
     contradicts_success,
+    denies_itself,
     names_another,
     runs_another,
     version_proof,
@@ -45,12 +46,15 @@ def on_answered_outcome(
         return
 
     is_claimed = channel.shown.status == "verifying"
-    if version_proof(channel, observation):
+    repeats = _repeats_previous(channel, status, asked_at_ms)
+    # With the target unknown only a moved version is proof, and the last attempt's own may still be told late.
+    if version_proof(channel, observation) and not (repeats and attempt.target_version is None):
         channel.settle("succeeded", asked_at_ms, confirmed=True)
-    elif _repeats_previous(channel, status, asked_at_ms):
+    elif repeats:
         # A cloud shows the last attempt's outcome for a while after the next one began.
-        turn.want_lookup(policy.contrary_lookup_s if is_claimed else policy.early_answer_s, "hint")
-    elif names_another(channel, observation):
+        if status != channel.shown.claimed:
+            turn.want_lookup(policy.contrary_lookup_s if is_claimed else policy.early_answer_s, "hint")
+    elif names_another(channel, observation) and not denies_itself(observation):
         if channel.twice(f"other {status}", asked_at_ms, policy.twice_apart_s):
             end_replaced(channel, asked_at_ms)
             _open_and_close(channel, observation, status, asked_at_ms)
@@ -81,6 +85,7 @@ def on_deadline(channel: ChannelTurn) -> None:
     still_old = (
         attempt is not None
         and attempt.from_version is not None
+        and not book.assumes_from
         and shown.current_version == attempt.from_version
     )
     if shown.claimed == "succeeded" and was_told and still_old and book.online_after_claim:
@@ -89,6 +94,12 @@ def on_deadline(channel: ChannelTurn) -> None:
         adopt(channel)
     # A repeat of the claim may come for as long as it was waited for: the waiting's end is what settles it.
     book.settled_at_ms = claimed_at_ms + waited_ms
+
+
+def is_young_claim(channel: ChannelTurn, asked_at_ms: int) -> bool:
+    """R5: whether an answer contrary to the claim may still be the cloud's lag."""
+    claimed_at_ms, policy = channel.book.claimed_at_ms, channel.turn.policy
+    return claimed_at_ms is not None and asked_at_ms - claimed_at_ms < policy.early_answer_s * 1000
 
 
 def adopt(channel: ChannelTurn) -> None:
@@ -132,6 +143,10 @@ def on_unannounced(
         channel.book.settled_at_ms = asked_at_ms
         return
 
+    if denies_itself(observation):
+        channel.not_seen()
+        return
+
     is_other = names_another(channel, observation) or runs_another(channel, observation)
     if shown.phase != "terminal":
         if _restores_success(channel, observation, status, is_other=is_other):
@@ -141,7 +156,10 @@ def on_unannounced(
             _open_and_close(channel, observation, status, asked_at_ms)
         return
 
-    if not is_other and not shown.confirmed and not contradicts(channel, observation):
+    if not is_other and status == "succeeded" and contradicts(channel, observation):
+        # The version from before still runs: no other attempt, and nothing that the outcome shown did not know.
+        channel.not_seen()
+    elif not is_other and not shown.confirmed and not contradicts(channel, observation):
         channel.settle(
             status,
             asked_at_ms,
@@ -159,9 +177,9 @@ def on_unannounced(
 
 def _settle_claim(channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int) -> None:
     """A definite answer settles a claim; one contrary to a young claim may be the cloud's lag, so ask again soon."""
-    turn, claimed_at_ms = channel.turn, channel.book.claimed_at_ms or 0
+    turn = channel.turn
     is_contrary = status != channel.shown.claimed
-    if is_contrary and asked_at_ms - claimed_at_ms < turn.policy.early_answer_s * 1000:
+    if is_contrary and is_young_claim(channel, asked_at_ms):
         turn.want_lookup(turn.policy.contrary_lookup_s, "claim")
     elif not contradicts(channel, observation):
         reason = observation.reason or (None if is_contrary else channel.shown.reason)
@@ -174,7 +192,7 @@ def _contradicted_success(channel: ChannelTurn, observation: Observation, asked_
     if attempt is None:
         return
 
-    target, from_version = attempt.target_version, attempt.from_version
+    target, from_version = attempt.target_version or observation.target_version, attempt.from_version
     has_moved = from_version is not None and current != from_version
     if has_moved or target is None or current == target:
         if channel.twice("success", asked_at_ms, policy.twice_apart_s):
@@ -199,6 +217,7 @@ def _open_and_close(channel: ChannelTurn, observation: Observation, status: Stat
                 target_version=observation.target_version or (current if is_success else None),
             )
         )
+    channel.book.assumes_from = False
     channel.settle(status, asked_at_ms, confirmed=True, reason=observation.reason)
 
 

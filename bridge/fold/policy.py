@@ -24,9 +24,9 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """R3, R5, R19: two answers count as two when asked at least this far apart."""
     progress_fall_points: int = 20
     """R4: a pushed fall of progress of at least this many points is a retry by the cloud."""
-    claim_lookups_s: tuple[float, ...] = (3.5, 7.0, 15.0, 30.0, 60.0)
+    claim_lookups_s: tuple[float, ...] = (3.5, 10.0, 30.0, 60.0, 180.0, 420.0)
     """R5: lookups after a claim; then one each `claim_lookup_period_s`."""
-    claim_lookup_period_s: float = 60.0
+    claim_lookup_period_s: float = 240.0
     """R5: lookups of a claim after the times of `claim_lookups_s`."""
     success_deadline_s: float = 600.0
     """R5: an unconfirmed claim of success is adopted this long after the first ok answer that followed it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from bridge.fold.clock import asked_at, ms, pushed_at
-from bridge.fold.events import NOT_PUBLISHED_YET
 from bridge.fold.turn import Turn
 from schemas import PHASES, Observation, Reason, UpgradeEvent
 
@@ -46,7 +45,7 @@ def remove(turn: Turn, removed_at_ms: int) -> None:
             account=state.account,
             product_id=state.product_id,
             device=state.device,
-            revision=NOT_PUBLISHED_YET,
+            revision=turn.revision + 1,
             status=state.status,
             phase=PHASES[state.status],
             stalled=False,

@@ -58,7 +58,7 @@ class Refusal(Struct, frozen=True):
     detail: str
 
 
-class Folded(Struct, frozen=True):
+class Folded(Struct, frozen=True, gc=False):
     """What an input made of a device.
 
     `device` is the given object itself where nothing changed, and None for a tombstone.
@@ -88,7 +88,7 @@ def _fold_timer(device: Device | None, timer: TimerFired, policy: Policy) -> Fol
 
     turn = Turn(device, policy, timer.now_ms, None, Evidence(origin="bridge", name="timer"))
     waiting.on_timer(turn, asks_in_background=timer.asks_in_background)
-    return _folded(turn, timer.now_ms)
+    return _folded(turn)
 
 
 def _fold_gap(device: Device | None, observation: Observation, policy: Policy) -> Folded:
@@ -143,17 +143,11 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
         # R10: what speaks is there, whatever the API finds.
         turn.book.not_found_at_ms = None
     _apply(turn, observation)
-    return _folded(turn, observation.observed_at_ms)
+    return _folded(turn)
 
 
-def _folded(turn: Turn, now_ms: int) -> Folded:
-    device = turn.finish()
-    return Folded(
-        replace(device, state=replace(device.state, updated_at_ms=max(now_ms, device.state.updated_at_ms))),
-        tuple(turn.events),
-        turn.lookup,
-        counts=tuple(turn.counts),
-    )
+def _folded(turn: Turn) -> Folded:
+    return Folded(turn.finish(), tuple(turn.events), turn.lookup, counts=tuple(turn.counts))
 
 
 def _introduces(observation: Observation) -> bool:
@@ -260,6 +254,7 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     """R2, pushes: one before the last applied answer opens nothing and moves no terminal status.
 
     In an attempt that it does not precede it still raises or claims; otherwise it is a hint, or too old to matter.
+    One that clearly follows the claim with which the last attempt ended is no such push: it opens the next.
     """
     turn, policy, book = channel.turn, channel.turn.policy, channel.book
     at_ms = pushed_at(observation)
@@ -269,6 +264,8 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     elif book.answered_at_ms is not None and at_ms < book.answered_at_ms:
         if channel.open_attempt is not None:
             attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
+        elif observation.claimed is None and attempts.follows_claim(channel, at_ms):
+            attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
         elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
             turn.count("late_push")
             lookups.on_hint(turn)

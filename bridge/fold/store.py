@@ -1,6 +1,7 @@
 """The devices of one partition in memory, exactly as their state records say, and how a take-over reads them.
 
-A device is kept as encoded bytes and decoded when it is touched: a million of them are half a gigabyte, not five.
+A device is kept as it was read, until there is time to pack it into half of the bytes (`compact.py`); those that
+changed lately stay decoded, because a device under way is heard of again within seconds.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import MsgspecError
+from msgspec.structs import replace
 
+from bridge.fold.compact import Compactor
 from bridge.fold.device import Device
-from bridge.fold.encoding import Headers, encode_device, pack, read_resume, unpack
+from bridge.fold.encoding import Headers, is_as_read, pack, read_resume, unpack
+from bridge.fold.memory import return_free_memory
 from bridge.fold.timers import Timers
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.settings import KafkaSettings
@@ -22,6 +27,10 @@ _FETCH_BYTES: Final = 8 * 1024 * 1024
 """A restore reads one partition from end to end: few large answers."""
 _LOG_EVERY: Final = 100_000
 _POLL_MS: Final = 1000
+_WORTH_RETURNING: Final = 10_000
+"""Devices made compact after which their memory is returned: that takes some ten milliseconds, in which all waits."""
+DECODED_DEVICES: Final = 1024
+"""Per partition, 4 MB: as many as are under way at a time in a campaign of some hundred devices a minute."""
 
 
 class Store:
@@ -34,22 +43,75 @@ class Store:
         self.highest_input_offset = -1
         """The highest input offset behind any state: it must lie below the end of the observations partition."""
         self._devices: dict[str, bytes] = {}
+        """As read or compact; empty for one that is in `_decoded`."""
+        self._decoded: dict[str, Device] = {}
+        """The last ones committed, the latest at the end. Only what a commit made the truth comes here."""
+        self._as_read: list[str] = []
+        """Devices to be made compact."""
+        self._made_compact = 0
+        """Of those, since the last one was done."""
+        self._compactor = Compactor()
 
     def __len__(self) -> int:
         return len(self._devices)
 
     def get(self, device_id: str) -> Device | None:
-        """Return the device, freshly decoded."""
+        """Return the device, not to be changed in place."""
+        device = self._decoded.get(device_id)
+        if device is not None:
+            return device
+
         packed = self._devices.get(device_id)
-        return None if packed is None else unpack(packed)
+        if packed is None:
+            return None
+
+        return unpack(packed) if is_as_read(packed) else self._compactor.unpack(packed, device_id)
 
     def put(self, device_id: str, value: bytes, headers: Headers) -> None:
-        """Keep a committed state record."""
+        """Keep a state record that was read."""
+        self._decoded.pop(device_id, None)
         self._devices[device_id] = pack(value, headers)
+        self._as_read.append(device_id)
+
+    def keep(self, device_id: str, device: Device) -> None:
+        """Keep a device whose state record was committed."""
+        decoded = self._decoded
+        decoded.pop(device_id, None)
+        decoded[device_id] = device
+        self._devices[device_id] = b""
+        if len(decoded) > DECODED_DEVICES:
+            oldest = next(iter(decoded))
+            self._devices[oldest] = self._compactor.pack(decoded.pop(oldest))
+
+    def compact(self, limit: int) -> bool:
+        """Make some devices compact that are kept as they were read; return whether there are more."""
+        as_read = self._as_read
+        if not as_read:
+            return False
+
+        count = min(limit, len(as_read))
+        self._made_compact += count
+        for _ in range(count):
+            device_id = as_read.pop()
+            packed = self._devices.get(device_id, b"")
+            if is_as_read(packed):
+                try:
+                    self._devices[device_id] = self._compactor.pack(unpack(packed))
+                except MsgspecError:
+                    # Folding an input of this device will fail as well, and tell; nothing of it is lost till then.
+                    log.warning("state_unreadable", partition=self.partition, device_id=device_id)
+        if as_read:
+            return True
+
+        if self._made_compact >= _WORTH_RETURNING:
+            return_free_memory()
+        self._made_compact = 0
+        return False
 
     def remove(self, device_id: str) -> None:
         """Forget a device whose tombstone was committed."""
         self._devices.pop(device_id, None)
+        self._decoded.pop(device_id, None)
         self.timers.forget(device_id)
 
     def device_ids(self) -> list[str]:
@@ -58,10 +120,12 @@ class Store:
 
     def forget_offsets(self) -> None:
         """The observations topic was re-created: no stored input offset says anything about the new one."""
-        for device_id, packed in self._devices.items():
-            device = unpack(packed)
-            device.book.offset = -1
-            self._devices[device_id] = pack(*encode_device(device, None))
+        for device_id in self._devices:
+            device = self.get(device_id)
+            if device is not None:
+                forgetful = Device(device.state, replace(device.book, offset=-1))
+                self._devices[device_id] = self._compactor.pack(forgetful)
+        self._decoded.clear()
         self.highest_input_offset = -1
 
     async def restore(self, settings: KafkaSettings, topic: str) -> int:
@@ -88,7 +152,6 @@ class Store:
 
     async def _read_until(self, consumer: AIOKafkaConsumer, place: TopicPartition, end: int) -> int:
         count = 0
-        reminders: list[tuple[int, str]] = []
         # The position passes markers and aborted batches, which no record would.
         while await consumer.position(place) < end:
             batches = await consumer.getmany(place, timeout_ms=_POLL_MS)
@@ -102,9 +165,8 @@ class Store:
                 resume = read_resume(headers)
                 self.highest_input_offset = max(self.highest_input_offset, resume.offset)
                 if resume.timer_at_ms is not None:
-                    reminders.append((resume.timer_at_ms, device_id))
+                    self.timers.arm(resume.timer_at_ms, device_id)
                 count += 1
                 if count % _LOG_EVERY == 0:
                     log.info("restoring", partition=self.partition, records=count, of=end - self.complete_to)
-        self.timers.load(reminders)
         return count

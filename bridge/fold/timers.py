@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from heapq import heapify, heappop, heappush
+from collections.abc import Mapping
+from heapq import heappop, heappush
 from typing import Final
 
 _SPARE_ENTRIES: Final = 1024
-"""The heap is cleaned when more than half of it, and this many, are superseded."""
+"""The moments are cleaned when more than half of their entries, and this many, are superseded."""
+_NEAR_MS: Final = 1 << 20
+"""Reminders further ahead than this, a quarter of an hour, share moments as far apart: most devices wait for a day,
+and are then looked at twice."""
+
+
+class _Moment:
+    """The devices to look at from one time on. Superseded entries stay in it: their device is armed elsewhere."""
+
+    __slots__ = ("at_ms", "device_ids", "is_sorted")
+
+    def __init__(self, at_ms: int) -> None:
+        self.at_ms = at_ms
+        self.device_ids: list[str] = []
+        self.is_sorted = True
+
+    def add(self, device_id: str) -> None:
+        self.device_ids.append(device_id)
+        self.is_sorted = len(self.device_ids) == 1
+
+    def sort(self) -> None:
+        """In the order of ids, the first one at the end."""
+        if not self.is_sorted:
+            self.device_ids.sort(reverse=True)
+            self.is_sorted = True
 
 
 class Timers:
     """One reminder per device. It may come too early: the device's own state says whether anything is due."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, str]] = []
-        self._armed: dict[str, int] = {}
+        self._armed: dict[str, _Moment] = {}
+        self._moments: dict[int, _Moment] = {}
+        self._times: list[int] = []
+        """The moments' times, a heap."""
+        self._entries = 0
+        self._now_ms = 0
+        """The latest time at which reminders were taken."""
 
     def __len__(self) -> int:
         return len(self._armed)
 
+    def __contains__(self, device_id: str) -> bool:
+        return device_id in self._armed
+
     def arm(self, at_ms: int, device_id: str) -> None:
-        """Remember to look at the device at `at_ms`, or earlier where an earlier reminder stands."""
-        armed_ms = self._armed.get(device_id)
-        if armed_ms is not None and armed_ms <= at_ms:
+        """Remember to look at the device at `at_ms` or somewhat before, or earlier where an earlier reminder stands."""
+        if at_ms - self._now_ms > _NEAR_MS:
+            at_ms -= at_ms % _NEAR_MS
+        armed = self._armed.get(device_id)
+        if armed is not None and armed.at_ms <= at_ms:
             return
 
-        self._armed[device_id] = at_ms
-        heappush(self._heap, (at_ms, device_id))
-        if len(self._heap) > 2 * len(self._armed) + _SPARE_ENTRIES:
-            self._heap = [(due_ms, each) for each, due_ms in self._armed.items()]
-            heapify(self._heap)
-
-    def load(self, reminders: Iterable[tuple[int, str]]) -> None:
-        """Arm many devices at once, as a take-over does; for a device named twice the last counts."""
-        for at_ms, device_id in reminders:
-            self._armed[device_id] = at_ms
-        self._heap = [(due_ms, each) for each, due_ms in self._armed.items()]
-        heapify(self._heap)
+        self._add(at_ms, device_id)
+        if self._entries > 2 * len(self._armed) + _SPARE_ENTRIES:
+            self._clean()
 
     def forget(self, device_id: str) -> None:
         """Drop the device's reminder."""
@@ -46,24 +71,55 @@ class Timers:
 
     def next_at(self) -> int | None:
         """When the next reminder is due."""
-        heap = self._heap
-        while heap and self._armed.get(heap[0][1]) != heap[0][0]:
-            heappop(heap)
-
-        return heap[0][0] if heap else None
+        moment = self._next()
+        return None if moment is None else moment.at_ms
 
     def pop_due(self, now_ms: int, limit: int) -> list[str]:
         """Take up to `limit` reminders that are due at `now_ms`; who takes one arms the device again."""
+        self._now_ms = now_ms
         due: list[str] = []
         while len(due) < limit:
-            next_ms = self.next_at()
-            if next_ms is None or next_ms > now_ms:
+            moment = self._next()
+            if moment is None or moment.at_ms > now_ms:
                 break
-            device_id = heappop(self._heap)[1]
-            del self._armed[device_id]
-            due.append(device_id)
+            due.append(self._take(moment))
+            del self._armed[due[-1]]
 
         return due
+
+    def _add(self, at_ms: int, device_id: str) -> None:
+        moment = self._moments.get(at_ms)
+        if moment is None:
+            moment = self._moments[at_ms] = _Moment(at_ms)
+            heappush(self._times, at_ms)
+        moment.add(device_id)
+        self._armed[device_id] = moment
+        self._entries += 1
+
+    def _take(self, moment: _Moment) -> str:
+        self._entries -= 1
+        return moment.device_ids.pop()
+
+    def _next(self) -> _Moment | None:
+        """Return the first moment, whose last device is the next one to look at."""
+        while self._times:
+            moment = self._moments[self._times[0]]
+            moment.sort()
+            while moment.device_ids:
+                if self._armed.get(moment.device_ids[-1]) is moment:
+                    return moment
+                self._take(moment)
+            del self._moments[heappop(self._times)]
+
+        return None
+
+    def _clean(self) -> None:
+        armed, self._armed = self._armed, {}
+        self._moments.clear()
+        self._times.clear()
+        self._entries = 0
+        for device_id, moment in armed.items():
+            self._add(moment.at_ms, device_id)
 
 
 class BackgroundPace:

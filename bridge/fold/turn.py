@@ -33,6 +33,7 @@ class Turn:
         "now_ms",
         "observation",
         "policy",
+        "revision",
         "state",
     )
 
@@ -45,6 +46,8 @@ class Turn:
         evidence: Evidence,
     ) -> None:
         self.state = device.state
+        self.revision = device.state.revision
+        """Of the latest event; the state takes it over at the end."""
         self.book = replace(device.book)
         self.policy = policy
         self.now_ms = now_ms
@@ -59,12 +62,14 @@ class Turn:
         """The working copy of channel `name`; one that is not known yet shows `unknown`."""
         work = self.channels.get(name)
         if work is None:
-            shown = next((channel for channel in self.state.channels if channel.channel == name), None)
-            book = next((book for book in self.book.channels if book.channel == name), None)
-            work = ChannelTurn(
-                self, name, shown, replace(book) if book is not None else ChannelBook(channel=name)
-            )
-            self.channels[name] = work
+            shown = book = None
+            for channel in self.state.channels:
+                if channel.channel == name:
+                    shown = channel
+            for known in self.book.channels:
+                if known.channel == name:
+                    book = replace(known)
+            work = self.channels[name] = ChannelTurn(self, name, shown, book or ChannelBook(channel=name))
 
         return work
 
@@ -93,33 +98,38 @@ class Turn:
             book.due_cause = cause
 
     def publish(self, event_type: EventType, event: UpgradeEvent) -> None:
-        """Give the event the device's next revision, unless the configuration leaves out its type."""
+        """Keep the event, made with the device's next revision, unless the configuration leaves out its type."""
         if self.policy.leaves_out(event_type):
             return
 
-        revision = self.state.revision + 1
-        self.state = replace(self.state, revision=revision)
-        self.events.append(TypedEvent(event_type, replace(event, revision=revision)))
+        self.revision = event.revision
+        self.events.append(TypedEvent(event_type, event))
 
     def finish(self) -> Device:
         """Put the channels back and publish what is left."""
-        return Device(self.settle_channels(), self.book)
+        state = self.settle_channels()
+        updated_at_ms = max(self.now_ms, state.updated_at_ms)
+        return Device(replace(state, revision=self.revision, updated_at_ms=updated_at_ms), self.book)
 
     def settle_channels(self) -> UpgradeState:
         """Publish what the channels' working copies show, put them back, and derive the device's own status."""
         for work in self.channels.values():
             work.flush()
-
-        if self.channels:
-            shown = {channel.channel: channel for channel in self.state.channels}
-            books = {book.channel: book for book in self.book.channels}
-            for work in self.channels.values():
-                if work.is_known:
-                    shown[work.name] = work.shown
-                    books[work.name] = work.book
-
-            channels = tuple(shown[name] for name in sorted(shown))
-            self.book.channels = tuple(books[name] for name in sorted(books))
-            self.state = replace(self.state, channels=channels, status=device_status(channels))
+            if work.is_known:
+                self._put_back(work)
 
         return self.state
+
+    def _put_back(self, work: ChannelTurn) -> None:
+        state, book = self.state, self.book
+        if len(state.channels) == 1 and state.channels[0].channel == work.name:
+            # Nearly every device has one channel.
+            book.channels = (work.book,)
+            self.state = replace(state, channels=(work.shown,), status=work.shown.status)
+            return
+
+        shown = {channel.channel: channel for channel in state.channels} | {work.name: work.shown}
+        books = {known.channel: known for known in book.channels} | {work.name: work.book}
+        channels = tuple(shown[name] for name in sorted(shown))
+        book.channels = tuple(books[name] for name in sorted(books))
+        self.state = replace(state, channels=channels, status=device_status(channels))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from bridge.fold.clock import asked_at
+from bridge.fold.clock import asked_at, ms
 from schemas import Observation
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
         return
 
     channel.book.version_at_ms = asked_at(observation)
+    attempt = channel.open_attempt
+    if attempt is not None and current == attempt.from_version:
+        # Beside an outcome it may as well be the version that the attempt installed.
+        is_told = observation.status not in ("succeeded", "failed", "timed_out") or denies_itself(observation)
+        channel.book.assumes_from = channel.book.assumes_from and not is_told
     if current != channel.shown.current_version:
         channel.shown = replace(channel.shown, current_version=current)
 
@@ -52,7 +57,15 @@ def contradicts_success(channel: ChannelTurn, observation: Observation) -> bool:
     if attempt.target_version is not None and current != attempt.target_version:
         return True
 
-    return attempt.from_version is not None and current == attempt.from_version
+    return (
+        attempt.from_version is not None and current == attempt.from_version and not channel.book.assumes_from
+    )
+
+
+def denies_itself(observation: Observation) -> bool:
+    """Whether a success names another version than the running one: one on offer, or one that did not come to run."""
+    named, current = observation.target_version, observation.current_version
+    return observation.status == "succeeded" and named is not None and named != current
 
 
 def contradicts(channel: ChannelTurn, observation: Observation) -> bool:
@@ -86,3 +99,15 @@ def runs_another(channel: ChannelTurn, observation: Observation) -> bool:
         return False
 
     return current not in (attempt.from_version, attempt.target_version)
+
+
+def lags_adopted_success(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
+    """R3, versions: a young attempt that begins where an adopted success ended is not the one that leads there."""
+    attempt = channel.open_attempt
+    return (
+        attempt is not None
+        and attempt.target_version is None
+        and attempt.from_version is not None
+        and attempt.from_version == observation.target_version
+        and asked_at_ms - attempt.started_at_ms < ms(channel.turn.policy.early_answer_s)
+    )

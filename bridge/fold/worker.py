@@ -36,6 +36,8 @@ log = structlog.get_logger(__name__)
 BATCH_OBSERVATIONS: Final = 1000
 """Per transaction: beyond this the cost of a transaction no longer shows in the cost of a message."""
 BATCH_TIMERS: Final = 1000
+_COMPACT_DEVICES: Final = 100
+"""Per pass, half a millisecond: a take-over leaves its devices as they were read, to be compacted as time allows."""
 _IDLE_S: Final = 1.0
 
 
@@ -131,7 +133,8 @@ class Worker:
     async def run(self) -> None:
         """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
         while not self._producer.is_doubtful and await self._has_input():
-            batch = Batch(self._store, self._pace, self._policy, self._counts)
+            self._store.compact(_COMPACT_DEVICES)
+            batch = Batch(self._store, self._pace, self._policy)
             try:
                 self._fold(batch)
                 if batch.is_empty:
@@ -163,6 +166,9 @@ class Worker:
             )
             if due_ms is not None and due_ms <= now_ms:
                 break
+            if self._store.compact(_COMPACT_DEVICES):
+                await asyncio.sleep(0)
+                continue
             self._wake.clear()
             wait_s = _IDLE_S if due_ms is None else min(_IDLE_S, (due_ms - now_ms) / 1000)
             try:
@@ -191,6 +197,7 @@ class Worker:
 
     def _fold_observations(self, batch: Batch) -> None:
         now_ms = self._now_ms()
+        folded: list[ConsumerRecord] = []
         for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
             record = self._queue.popleft()
             self._check_offset(record)
@@ -198,8 +205,10 @@ class Worker:
             if self._gap is not None:
                 # R15: it counts as read only when it is folded into the last device.
                 self.next_offset = record.offset
-                return
+                break
+            folded.append(record)
             self.next_offset = record.offset + 1
+        batch.write_states(folded, now_ms)
 
     def _check_offset(self, record: ConsumerRecord) -> None:
         """Records come in order and without holes, except for one that a take-over found again in the log."""
@@ -227,7 +236,7 @@ class Worker:
             if state is None:
                 store.remove(device_id)
                 continue
-            store.put(device_id, state.value, state.headers)
+            store.keep(device_id, state.device)
             if state.timer_at_ms is not None:
                 store.timers.arm(state.timer_at_ms, device_id)
         complete_to = written.get((self._topics.state, self._place.partition))
@@ -235,6 +244,7 @@ class Worker:
             store.complete_to = max(store.complete_to, complete_to)
         if batch.next_offset is not None:
             store.highest_input_offset = max(store.highest_input_offset, batch.next_offset - 1)
+        self._counts.update(batch.counts)
         self._counts["transactions"] += 1
         self._counts["events"] += len(batch.events)
         self._counts["lookups"] += batch.lookup_count

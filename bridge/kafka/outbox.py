@@ -166,4 +166,3 @@ def _count_fitting(records: Sequence[OutgoingRecord], fits: Callable[[OutgoingRe
             break
         count += 1
     return count
-

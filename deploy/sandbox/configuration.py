@@ -34,6 +34,7 @@ _POLICY = Policy(
     success_deadline_s=10.0,
     failure_deadline_s=5.0,
     claim_deadline_s=30.0,
+    claim_lookups_s=(3.5, 7.0, 15.0, 30.0),
     claim_lookup_period_s=5.0,
     # What is a minute or ten between two readings or two pushes.
     twice_apart_s=5.0,

@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.sandbox.supervisor import PROJECT
+from tests.benchmarks.fold.part import measure_fold
 from tests.benchmarks.gateway.part import measure_gateway
 from tests.benchmarks.push_to_event import measure_push_to_event
 from tests.benchmarks.run import Run
 
 PARTS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = {
     "gateway": measure_gateway,
+    "fold": measure_fold,
     "push-to-event": measure_push_to_event,
 }
 

@@ -111,7 +111,9 @@ def test_what_was_confirmed_is_acknowledged_in_order(monkeypatch: pytest.MonkeyP
     story()
 
 
-@pytest.mark.parametrize("failure", [ValueError("a defect"), AccountStopped("tuya-test", "refused for good", None)])
+@pytest.mark.parametrize(
+    "failure", [ValueError("a defect"), AccountStopped("tuya-test", "refused for good", None)]
+)
 def test_what_is_delivered_while_the_account_ends_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:

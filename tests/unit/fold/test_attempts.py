@@ -69,7 +69,7 @@ def test_a_replaced_attempt_with_a_claim_ends_with_its_claim() -> None:
     story = upgrading(target="1.1")
     story.claim(120, "failed")
 
-    story.answer(150, "downloading", now="1.0", offer="1.2")
+    story.answer(190, "downloading", now="1.0", offer="1.2")
 
     assert story.statuses[-2:] == ["failed", "downloading"]
 
@@ -201,6 +201,26 @@ def test_a_missing_target_is_filled_only_by_an_answer_in_a_pending_or_active_sta
     story.answer(120, "installing", now="1.0", offer="1.1")
 
     assert (after_rest, story.channel().attempt.target_version) == (None, "1.1")
+
+
+def test_from_version_is_replaced_by_a_pending_answer_also_where_no_target_is_known() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.push(100, "pending")
+
+    story.answer(110, "pending", now="1.1")
+
+    assert story.channel().attempt.from_version == "1.1"
+
+
+def test_without_a_target_an_active_answer_does_not_replace_from_version() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.push(100, "installing")
+
+    story.answer(110, "installing", now="1.1")
+
+    assert story.channel().attempt.from_version == "1.0"
 
 
 def test_from_version_is_replaced_by_an_active_answer_with_another_version_than_the_target() -> None:

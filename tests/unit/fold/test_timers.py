@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from bridge.fold.timers import BackgroundPace, Timers
 
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
 
 def test_reminders_come_in_the_order_of_their_times() -> None:
     timers = Timers()
@@ -42,7 +45,7 @@ def test_a_device_that_is_armed_again_and_again_does_not_fill_the_memory() -> No
         timers.arm(cycle, "a")
         timers.pop_due(cycle, 10)
 
-    assert len(timers._heap) < 2_000
+    assert sum(len(moment.device_ids) for moment in timers._moments.values()) < 2_000
 
 
 def test_a_forgotten_device_is_not_reminded_of() -> None:
@@ -53,12 +56,32 @@ def test_a_forgotten_device_is_not_reminded_of() -> None:
     assert timers.pop_due(20, 10) == []
 
 
-def test_loading_keeps_the_last_reminder_of_a_device() -> None:
+def test_devices_due_at_the_same_time_come_in_the_order_of_their_ids() -> None:
     timers = Timers()
-    timers.load([(10, "a"), (20, "b"), (30, "a")])
+    for device in "bdac":
+        timers.arm(10, device)
 
-    assert timers.pop_due(25, 10) == ["b"]
-    assert timers.pop_due(35, 10) == ["a"]
+    assert timers.pop_due(10, 3) == ["a", "b", "c"]
+    assert timers.pop_due(10, 3) == ["d"]
+
+
+def test_distant_reminders_share_moments_and_come_on_time_when_armed_again() -> None:
+    timers = Timers()
+    for number in range(1000):
+        timers.arm(DAY_MS + number, f"d{number}")
+
+    reminded = []
+    for now_ms in range(0, DAY_MS + 1500, 500):
+        for device in timers.pop_due(now_ms, 1000):
+            due_ms = DAY_MS + int(device[1:])
+            if due_ms > now_ms:
+                timers.arm(due_ms, device)
+            else:
+                assert now_ms - due_ms < 500
+                reminded.append(device)
+        assert len(timers._moments) < 3 or now_ms > DAY_MS - HOUR_MS
+
+    assert len(set(reminded)) == len(reminded) == 1000
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from("abcde"), st.booleans())))

@@ -139,6 +139,31 @@ async def test_a_number_that_cannot_be_written_is_one_dead_letter(odd: dict[str,
     assert bench.commits.offsets == [2]
 
 
+async def test_a_number_that_cannot_be_written_costs_its_device_nothing_else() -> None:
+    bench = Bench()
+    odd = {
+        "vendor_timeout_s": 10**20,
+        "asked_at_ms": START_MS + 2,
+        "status": "downloading",
+        "undivided": True,
+    }
+
+    await bench.work(
+        record(0, told("d", status="downloading", current_version="1.0", target_version="1.1")),
+        record(1, told("d", **odd)),
+        record(2, told("d", asked_at_ms=START_MS + 3)),
+        record(3, b"not an observation"),
+    )
+
+    statuses = [dict(event.headers)["ce_status"] for event in bench.commits.of(TOPICS.events)]
+    assert statuses == [b"downloading", b"installing"]
+    positions = [letter.key for letter in bench.commits.of(TOPICS.dead_letters)]
+    assert positions == [b"observations/3:1", b"observations/3:3"]
+    assert bench.counts["observations"] == 2
+    assert bench.counts["dead_letters"] == 2
+    assert bench.commits.offsets == [4]
+
+
 async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_stops_nothing() -> None:
     bench = Bench()
     bench.store.put("odd", b'{"status":"paused_by_vendor"}', [])
@@ -148,7 +173,7 @@ async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_st
 
     assert len(bench.commits.of(TOPICS.dead_letters)) == 1
     assert bench.counts["timer_failed"] == 1
-    assert "odd" in bench.store.timers._armed
+    assert "odd" in bench.store.timers
     assert bench.commits.offsets == [2]
 
 
@@ -190,6 +215,26 @@ async def test_a_commit_that_fails_leaves_every_reminder_in_the_store() -> None:
         await bench.worker.run()
 
     assert bench.store.timers.next_at() == 0
+
+
+async def test_what_was_not_committed_is_not_in_the_store() -> None:
+    bench = Bench()
+    await bench.work(record(0, told("d", status="downloading")))
+    before = bench.store.get("d")
+
+    async def fail(*_: object) -> dict[tuple[str, int], int]:
+        raise ConnectionError
+
+    bench.commits.commit = fail  # type: ignore[method-assign]
+    bench.worker._stopping = False
+    bench.worker.offer([record(1, told("d", status="installing")), record(2, told("new"))])
+    with pytest.raises(ConnectionError):
+        await bench.worker.run()
+
+    assert bench.store.get("d") == before
+    assert before is not None
+    assert before.state.status == "downloading"
+    assert bench.store.get("new") is None
 
 
 async def test_timers_never_overtake_the_backlog_found_at_take_over() -> None:

@@ -1,0 +1,57 @@
+"""Which statuses are true of a channel once the weather has cleared, with "What cannot be known" of docs/rules.md.
+
+Every tolerance is one named case here; whatever is not named must be the truth itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.unit.fold.model.cloud import REST, TERMINAL, TrueChannel
+
+_ORDER: Final = ("pending", "downloading", "installing", "verifying")
+_ENDED: Final = frozenset({*TERMINAL, *REST, "unknown"})
+"""Nothing but that no attempt is open."""
+
+
+def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
+    """What the bridge may show of `channel`, whose cloud has told the truth for a day."""
+    told, task = channel.answer(now_ms)["status"], channel.task
+    if told in TERMINAL:
+        return frozenset({told})
+    if channel.open_task is not None:
+        return _of_open_task(channel, told)
+
+    # The cloud is at rest: it tells versions, but no outcome.
+    if task is None:
+        return _ENDED if channel.was_lied_about else frozenset({told})
+    if task.was_lied_about or task.is_merged:
+        # A lie about an outcome that the cloud then no longer shows; or two attempts that became one.
+        return _ENDED
+    if not task.was_seen and not task.was_told:
+        # Its pushes were lost, late, or came after its end: it shows as `version_changed` at most.
+        return _ENDED
+    # R19: without the version from before, an attempt that a cloud at rest ends is `unknown`, then as the cloud says.
+    unknown = frozenset() if task.knew_version else frozenset({"unknown", told})
+    if task.status == "succeeded":
+        # R19: after a success a later version on offer is shown; where no target was named, also that one for a while.
+        is_news = told == "available" or not task.knew_target
+        true = frozenset({"succeeded", told} if is_news else {"succeeded"})
+        if task.was_told:
+            return true
+        # Whether the version that runs was the target, where a cloud offers yet another one, nobody told.
+        is_proven = task.knew_version and (task.knew_target or told == "idle")
+        return true if is_proven else true | unknown | {"cancelled"}
+    if task.status == "cancelled":
+        return frozenset({"cancelled"}) | unknown
+    # A failure whose push was lost, under a cloud that resets its status: withdrawn is all that can be said.
+    return frozenset({task.status}) | (frozenset() if task.was_told else unknown | {"cancelled"})
+
+
+def _of_open_task(channel: TrueChannel, told: str) -> frozenset[str]:
+    task = channel.open_task
+    assert task is not None
+    if task.was_lied_about or task.is_merged:
+        # R4: inside an attempt a status never falls, not even to the truth.
+        return frozenset(_ORDER[_ORDER.index(told) : 3])
+    return frozenset({told})
