@@ -36,6 +36,7 @@ def play(examples: int, **more: Any) -> None:
     )
 
 
+@pytest.mark.timeout(600)
 def test_the_fold_keeps_its_promises_and_ends_at_the_truth() -> None:
     play(300)
 
