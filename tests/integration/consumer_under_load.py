@@ -14,7 +14,7 @@ from bridge.kafka.topics import ensure_topics, topic_name
 from consumer.settings import GatewayAccount
 from deploy.sandbox.brokers import Brokers
 from tests.integration.fold_topics import until
-from tests.integration.gateway_load import AUDIT, GatewayLoad
+from tests.integration.gateway_load import AUDIT, GatewayLoad, backlog
 from tests.integration.observed import Verdict, judge
 from tests.integration.running_bridge import RunningBridge
 
@@ -70,7 +70,7 @@ class UnderLoad:
 
     async def is_acknowledged(self) -> bool:
         """Tell whether the gateway has nothing left for the bridge."""
-        return await asyncio.to_thread(self.load.backlog) == 0
+        return await asyncio.to_thread(backlog, self.brokers, self.account) == 0
 
 
 @contextlib.asynccontextmanager

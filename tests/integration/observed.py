@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from msgspec import Struct
@@ -22,10 +23,9 @@ class Observed:
         self.disorder: list[str] = []
         self._latest: dict[tuple[str, str], tuple[int, int, int]] = {}
 
-    def add(self, observation: Mapping[str, object]) -> None:
+    def add(self, observation: Mapping[str, Any]) -> None:
         """Take one record, in the topic's order."""
         evidence = observation["evidence"]
-        assert isinstance(evidence, dict)
         position = evidence["position"]
         at = position["ledger"], position["entry"], position["batch_index"]
         place: Place = (position["partition"], *at)
@@ -36,7 +36,7 @@ class Observed:
                 self.contradictions.append(f"{place} is push {self.numbers[place]} and push {number}")
             return
         self.numbers[place] = number
-        device = str(observation["device_id"]), place[0]
+        device = observation["device_id"], place[0]
         if self._latest.get(device, (-1, -1, -1)) > at:
             self.disorder.append(f"{device}: {at} came first after {self._latest[device]}")
         else:
@@ -74,7 +74,7 @@ def judge(load: GatewayLoad, bootstrap_servers: str, topic: str) -> Verdict:
     """Compare what the publisher knows and the broker holds with what stands on the topic."""
     stored = load.audit()
     observed = Observed()
-    for observation in observations(bootstrap_servers, topic):
+    for observation in records_of(bootstrap_servers, topic):
         observed.add(observation)
     seen = set(observed.numbers.values())
     return Verdict(
@@ -90,7 +90,7 @@ def judge(load: GatewayLoad, bootstrap_servers: str, topic: str) -> Verdict:
     )
 
 
-def observations(bootstrap_servers: str, topic: str) -> Iterator[Mapping[str, object]]:
+def records_of(bootstrap_servers: str, topic: str, *, within_s: float = 120) -> Iterator[dict[str, Any]]:
     """Yield every record of the topic, up to its end as it is now."""
     consumer = Consumer(
         {
@@ -104,7 +104,7 @@ def observations(bootstrap_servers: str, topic: str) -> Iterator[Mapping[str, ob
     partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     unfinished = set(partitions)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + within_s
     try:
         while unfinished:
             assert time.monotonic() < deadline, f"{topic} could not be read to its end"

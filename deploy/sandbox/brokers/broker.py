@@ -44,6 +44,16 @@ class Broker(ABC):
         if child is not None:
             await (child.kill() if abruptly else child.stop(_STOP_GRACE_S))
 
+    def pause(self) -> None:
+        """Freeze the broker as it is: connections stay open and nothing answers."""
+        if self._child is not None:
+            self._child.pause()
+
+    def proceed(self) -> None:
+        """Let a frozen broker go on."""
+        if self._child is not None:
+            self._child.proceed()
+
     def check(self) -> None:
         """Raise ChildFailed if the broker ended without being told to."""
         if self._child is not None and (code := self._child.exit_code) is not None:
