@@ -13,7 +13,7 @@ import pulsar
 from bridge.kafka.settings import KafkaSettings
 from consumer.ingest import Ingest
 from consumer.settings import GatewayAccount
-from consumer.sink import Sink, TopicName
+from consumer.sink import OutgoingRecord, Sink, TopicName
 from consumer.statistics import AccountStatistics
 from deploy.sandbox.brokers import Brokers
 from tests.gateway_messages import sealed, upgrade_status
@@ -60,6 +60,13 @@ class Platform:
 
     def close(self) -> None:
         self._client.close()
+
+
+class Discarding:
+    """A sink that confirms everything and keeps nothing."""
+
+    async def write(self, _records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        return ()
 
 
 class RunningIngest:
