@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -97,6 +98,10 @@ async def dismiss_producer(producer: Producer) -> None:
     transactions = producer._txn_manager  # noqa: SLF001
     if transactions is not None and (waiter := transactions.wait_for_transaction_end()) is not None:
         _retrieved(waiter)
+    # Batches that a fenced producer never sent: nobody waits any more for them to leave.
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    for batch in itertools.chain(accumulator._pending_batches, *accumulator._batches.values()):  # noqa: SLF001
+        _retrieved(batch._drain_waiter)  # noqa: SLF001
     await producer.client.close()
 
 

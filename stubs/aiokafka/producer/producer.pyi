@@ -13,6 +13,7 @@ class _Sender:
 
 class AIOKafkaProducer:
     _closed: bool
+    _message_accumulator: Any
     _sender: _Sender
     _txn_manager: Any
     client: Any
