@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from confluent_kafka import Message
 
 from bridge.fold.policy import Policy
 from bridge.fold.stage import Fold
@@ -20,51 +16,13 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics
 from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
 from deploy.sandbox.brokers import Brokers
-from schemas import Observation
+from tests.integration.fold_stage import assert_each_once, fold_settings, folding, upgrades
 from tests.integration.fold_topics import STARTED_AT_MS, produce, pushed, read, until
-
-STEPS = ("pending", "downloading", "installing")
 
 
 @pytest.fixture
 async def settings(brokers: Brokers, kafka_prefix: str) -> KafkaSettings:
-    settings = KafkaSettings(
-        bootstrap_servers=brokers.kafka.bootstrap_servers,
-        prefix=kafka_prefix,
-        partitions=3,
-        session_timeout_s=6,
-    )
-    await ensure_topics(settings)
-    return settings
-
-
-@asynccontextmanager
-async def folding(settings: KafkaSettings, policy: Policy | None = None) -> AsyncIterator[Fold]:
-    """A running fold that owns every partition."""
-    fold, stop = Fold(settings, policy or Policy()), asyncio.Event()
-    running = asyncio.create_task(fold.run(stop))
-    await until(lambda: running.done() or len(fold.statistics().partitions_folding) == settings.partitions)
-    try:
-        yield fold
-    finally:
-        stop.set()
-        await running
-
-
-def upgrades(devices: int) -> list[Observation]:
-    """Each device goes through three statuses; all devices take each step before any takes the next."""
-    names = [f"device-{number}" for number in range(devices)]
-    return [pushed(name, step + 1, status) for step, status in enumerate(STEPS) for name in names]
-
-
-def assert_each_once(events: list[Message], devices: int) -> None:
-    revisions: dict[str, list[int]] = defaultdict(list)
-    for message in events:
-        event = json.loads(message.value())
-        revisions[event["device_id"]].append(event["revision"])
-    assert len(revisions) == devices
-    for published in revisions.values():
-        assert published == list(range(published[0], published[0] + len(STEPS)))
+    return await fold_settings(brokers, kafka_prefix)
 
 
 async def test_every_change_is_published_once_and_the_latest_state_is_kept(settings: KafkaSettings) -> None:
@@ -226,28 +184,6 @@ async def test_a_lookup_asked_for_reaches_the_accounts_partition(settings: Kafka
     assert {lookup.key() for lookup in lookups} == {b"home"}
     assert len({lookup.partition() for lookup in lookups}) == 1
     assert len({json.loads(lookup.value())["device_id"] for lookup in lookups}) == 20
-
-
-async def test_records_fetched_before_a_take_over_are_not_folded_by_the_next_worker(
-    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library hands out records from the committed offset before the callback and the seek are through."""
-    observations = upgrades(200)
-    async with folding(settings):
-        await produce(settings, observations[:300])
-        await read(settings, "upgrade-events", 300)
-    slow_start = TransactionalProducer.start
-
-    async def start_slowly(settings: KafkaSettings, transactional_id: str) -> TransactionalProducer:
-        await asyncio.sleep(0.5)
-        return await slow_start(settings, transactional_id)
-
-    await produce(settings, observations[300:])
-    monkeypatch.setattr(TransactionalProducer, "start", start_slowly)
-    async with folding(settings):
-        events = await read(settings, "upgrade-events", 600)
-
-    assert_each_once(events, 200)
 
 
 async def test_a_recreated_observations_topic_is_read_from_its_start(settings: KafkaSettings) -> None:

@@ -112,6 +112,8 @@ class KafkaBroker(Broker):
             # After kill -9 the controller waits this long (by default 9 s) before it lets the broker return.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            # A transaction left open is ended within a second of its timeout; the default looks every ten.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
             # A program that expects its topics to appear by themselves would not run on a broker that forbids it.
             "auto.create.topics.enable": "false",
             # One node needs few of these; the defaults (50) cost a second when the first group joins.
