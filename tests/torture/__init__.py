@@ -1,0 +1,1 @@
+"""The fold under kills: a driver, disturbances and a verifier."""
