@@ -36,6 +36,8 @@ class Device(Struct, frozen=True, gc=False):
 
 def device_status(channels: tuple[Channel, ...]) -> Status:
     """Return the status of the most telling channel; `unknown` while no channel is known."""
+    if len(channels) == 1:
+        return channels[0].status
     if not channels:
         return "unknown"
 

@@ -5,7 +5,7 @@ So no rule can change a channel without its event, nor publish a change that did
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -33,29 +33,31 @@ class TypedEvent(Struct, frozen=True, gc=False):
 
 def differences(
     before: Channel | None, after: Channel, progress_step: int
-) -> Iterator[tuple[EventType, Channel]]:
-    """Yield the type of each event that leads from `before` to `after`, and what the channel shows in it.
+) -> Sequence[tuple[EventType, Channel]]:
+    """Return the type of each event that leads from `before` to `after`, and what the channel shows in it.
 
     `before` None: the channel was not known. Progress is told each time it enters another step of `progress_step`
     points, and never where that is 0; a retry by the cloud always.
     """
     if before is None:
         opened = after.attempt is not None
-        yield ("ota.upgrade.status_changed" if opened else "ota.upgrade.baseline"), after
-        return
+        return (("ota.upgrade.status_changed" if opened else "ota.upgrade.baseline", after),)
 
+    changes: list[tuple[EventType, Channel]] = []
     if before.stalled and not after.stalled and _is_open(after) and _number(before) == _number(after):
         # The stall ends first; what ended it is told by the next event.
-        yield "ota.upgrade.resumed", replace(before, stalled=False, last_evidence=after.last_evidence)
+        resumed = replace(before, stalled=False, last_evidence=after.last_evidence)
+        changes.append(("ota.upgrade.resumed", resumed))
 
     if _status_differs(before, after):
-        yield "ota.upgrade.status_changed", after
+        changes.append(("ota.upgrade.status_changed", after))
     elif after.stalled and not before.stalled:
-        yield "ota.upgrade.stalled", after
+        changes.append(("ota.upgrade.stalled", after))
     elif _progress_shows(before.attempt, after.attempt, progress_step):
-        yield "ota.upgrade.progressed", after
+        changes.append(("ota.upgrade.progressed", after))
     elif not _is_open(after) and _version_differs(before, after):
-        yield "ota.upgrade.version_changed", after
+        changes.append(("ota.upgrade.version_changed", after))
+    return changes
 
 
 def channel_event(

@@ -110,7 +110,7 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     if observation.kind == "gap":
         return _fold_gap(device, observation, policy)
 
-    evidence = observation.evidence
+    evidence = _published(observation.evidence)
     if device is None:
         if not _introduces(observation):
             return Folded(None, counts=("unknown_device",))
@@ -118,21 +118,14 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     elif observation.account != device.state.account:
         return _account_conflict(device, observation)
 
-    turn = Turn(
-        device,
-        policy,
-        observation.observed_at_ms,
-        observation,
-        Evidence(origin=evidence.origin, name=evidence.name, position=evidence.position),
-    )
+    turn = Turn(device, policy, observation.observed_at_ms, observation, evidence)
     if _is_duplicate(turn, observation):
         return Folded(device, counts=tuple(turn.counts))
 
     if turn.state.removed_at_ms is not None and not removal.returns(turn, observation):
         return Folded(device, counts=("after_removal",))
 
-    is_known = bool(device.state.channels) and device.state.removed_at_ms is None
-    if observation.kind == "hint" and evidence.origin == "sweep" and is_known:
+    if observation.kind == "hint" and evidence.origin == "sweep" and _is_known(device):
         # Discovery announces every device at each start; those we know are asked about in their own time (R18).
         return Folded(device, counts=("announced",))
 
@@ -148,6 +141,18 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
 
 def _folded(turn: Turn) -> Folded:
     return Folded(turn.finish(), tuple(turn.events), turn.lookup, counts=tuple(turn.counts))
+
+
+def _published(evidence: Evidence) -> Evidence:
+    """Return evidence as states and events carry it: without the vendor's JSON."""
+    if type(evidence) is Evidence:
+        return evidence
+
+    return Evidence(origin=evidence.origin, name=evidence.name, position=evidence.position)
+
+
+def _is_known(device: Device) -> bool:
+    return bool(device.state.channels) and device.state.removed_at_ms is None
 
 
 def _introduces(observation: Observation) -> bool:

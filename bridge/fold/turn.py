@@ -10,7 +10,7 @@ from bridge.fold.bookkeeping import ChannelBook
 from bridge.fold.channel import ChannelTurn
 from bridge.fold.device import Device, device_status
 from bridge.fold.events import EventType, TypedEvent
-from schemas import Evidence, LookupRequest, Observation, UpgradeEvent, UpgradeState
+from schemas import Channel, Evidence, LookupRequest, Observation, UpgradeEvent, UpgradeState
 
 if TYPE_CHECKING:
     from bridge.fold.policy import Policy
@@ -62,14 +62,13 @@ class Turn:
         """The working copy of channel `name`; one that is not known yet shows `unknown`."""
         work = self.channels.get(name)
         if work is None:
-            shown = book = None
-            for channel in self.state.channels:
-                if channel.channel == name:
-                    shown = channel
-            for known in self.book.channels:
-                if known.channel == name:
-                    book = replace(known)
-            work = self.channels[name] = ChannelTurn(self, name, shown, book or ChannelBook(channel=name))
+            for shown, book in zip(self.state.channels, self.book.channels, strict=True):
+                if shown.channel == name:
+                    work = ChannelTurn(self, name, shown, replace(book))
+                    break
+            else:
+                work = ChannelTurn(self, name, None, ChannelBook(channel=name))
+            self.channels[name] = work
 
         return work
 
@@ -107,29 +106,38 @@ class Turn:
 
     def finish(self) -> Device:
         """Put the channels back and publish what is left."""
-        state = self.settle_channels()
-        updated_at_ms = max(self.now_ms, state.updated_at_ms)
-        return Device(replace(state, revision=self.revision, updated_at_ms=updated_at_ms), self.book)
+        channels = self._settle()
+        # They refer to this turn: freed at once, their memory is the next turn's, still in the processor's cache.
+        self.channels.clear()
+        state = replace(
+            self.state,
+            channels=channels,
+            status=device_status(channels),
+            revision=self.revision,
+            updated_at_ms=max(self.now_ms, self.state.updated_at_ms),
+        )
+        return Device(state, self.book)
 
     def settle_channels(self) -> UpgradeState:
         """Publish what the channels' working copies show, put them back, and derive the device's own status."""
-        for work in self.channels.values():
-            work.flush()
-            if work.is_known:
-                self._put_back(work)
-
+        channels = self._settle()
+        self.state = replace(self.state, channels=channels, status=device_status(channels))
         return self.state
 
-    def _put_back(self, work: ChannelTurn) -> None:
-        state, book = self.state, self.book
-        if len(state.channels) == 1 and state.channels[0].channel == work.name:
-            # Nearly every device has one channel.
-            book.channels = (work.book,)
-            self.state = replace(state, channels=(work.shown,), status=work.shown.status)
-            return
+    def _settle(self) -> tuple[Channel, ...]:
+        """Publish what the channels' working copies show; put their bookkeeping back, return what they show."""
+        known, book = self.state.channels, self.book
+        for work in self.channels.values():
+            work.flush()
+            if not work.is_known:
+                continue
+            if len(known) == 1 and known[0].channel == work.name:
+                # Nearly every device has one channel.
+                known, book.channels = (work.shown,), (work.book,)
+                continue
+            shown = {channel.channel: channel for channel in known} | {work.name: work.shown}
+            books = {each.channel: each for each in book.channels} | {work.name: work.book}
+            known = tuple(shown[name] for name in sorted(shown))
+            book.channels = tuple(books[name] for name in sorted(books))
 
-        shown = {channel.channel: channel for channel in state.channels} | {work.name: work.shown}
-        books = {known.channel: known for known in book.channels} | {work.name: work.book}
-        channels = tuple(shown[name] for name in sorted(shown))
-        book.channels = tuple(books[name] for name in sorted(books))
-        self.state = replace(state, channels=channels, status=device_status(channels))
+        return known
