@@ -13,7 +13,8 @@ from msgspec import MsgspecError, Struct
 from msgspec.structs import replace
 
 from bridge.fold.device import Device
-from bridge.fold.encoding import Headers, decode_observation, encode_device, encode_event, encode_record
+from bridge.fold.encoding import decode_observation, encode_device, encode_event, encode_record
+from bridge.fold.events import TypedEvent
 from bridge.fold.gap import OpenGap
 from bridge.fold.lookups import is_due_in_background, is_watched
 from bridge.fold.policy import Policy
@@ -23,7 +24,7 @@ from bridge.fold.timers import BackgroundPace
 from bridge.fold.waiting import next_timer_at
 from bridge.kafka.topics import partition_of
 from bridge.kafka.transactions import TransactionRecord
-from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest, Observation
+from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
 
 log = structlog.get_logger(__name__)
 
@@ -46,34 +47,33 @@ class StateRecord(Struct, frozen=True, gc=False):
     """A device's state as it is written, and when its timer is due."""
 
     device: Device
-    value: bytes
-    headers: Headers
+    record: TransactionRecord
     timer_at_ms: int | None
 
 
-class EventRecord(Struct, frozen=True, gc=False):
-    """An event as it is written."""
-
-    key: bytes
-    value: bytes
-    headers: Headers
-    observed_at_ms: int
-    """Also the record's timestamp."""
-
-
 class Batch:
-    """Folds inputs against a store that it does not change; afterwards holds everything they lead to."""
+    """Folds inputs against a store that it does not change; afterwards holds everything they lead to.
 
-    def __init__(self, store: Store, pace: BackgroundPace, policy: Policy) -> None:
+    States and events go to the store's partition number, the rest goes by its key. `now_ms` becomes the states'
+    timestamp.
+    """
+
+    def __init__(
+        self, store: Store, pace: BackgroundPace, policy: Policy, topics: FoldTopics, now_ms: int
+    ) -> None:
         self._store = store
         self._pace = pace
         self._policy = policy
+        self._topics = topics
+        self._now_ms = now_ms
         self._devices: dict[str, Device | None] = {}
         """The working copies."""
         self._writes_at_once = True
+        self._folded = 0
+        """Observations; a plain number, because it is counted for each of them."""
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
-        self.events: list[EventRecord] = []
+        self.events: list[TransactionRecord] = []
         self.states: dict[str, StateRecord | None] = {}
         """One state for each device that changed, None for a tombstone."""
         self.counts: Counter[str] = Counter()
@@ -90,37 +90,28 @@ class Batch:
         """Whether there is nothing to commit."""
         return self.next_offset is None and not self.states
 
-    def fold_observation(self, record: ConsumerRecord, now_ms: int) -> OpenGap | None:
-        """2. Fold one observation; one that cannot be folded changes nothing and becomes a dead letter (R21).
+    def fold_observations(self, records: Sequence[ConsumerRecord]) -> OpenGap | None:
+        """2. Fold observations in order, and encode one state for each device that they changed.
 
-        A gap is not folded here: it is returned, to be folded slice by slice.
+        One that cannot be folded changes nothing and becomes a dead letter (R21). Ends before a gap, which is
+        returned, to be folded slice by slice.
         """
+        if not records:
+            return None
+
         self._writes_at_once = False
-        return self._fold_record(record, now_ms)
-
-    def write_states(self, folded: Sequence[ConsumerRecord], now_ms: int) -> None:
-        """2. Encode one state for each device that the observations `folded` changed; to be called after the last.
-
-        A result that cannot be written is refused like an input that raises (R21). To know which input made it, all
-        are folded again, each state written at once: for nearly every batch that would be twice the work for nothing.
-        """
-        try:
-            for device_id, device in self._devices.items():
-                self.states[device_id] = self._state_record(device)
-            self._writes_at_once = True
-        except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
-            self._writes_at_once = True
-            for kept in (
-                self._devices,
-                self.states,
-                self.events,
-                self._lookups,
-                self._dead_letters,
-                self.counts,
-            ):
-                kept.clear()
-            for record in folded:
-                self._fold_record(record, now_ms)
+        gap: OpenGap | None = None
+        folded = 0
+        for record in records:
+            gap = self._fold_record(record)
+            if gap is not None:
+                break
+            folded += 1
+        self._write_states(records[:folded])
+        self.counts["observations"] += self._folded
+        if folded:
+            self.next_offset = records[folded - 1].offset + 1
+        return gap
 
     def fold_gap(self, gap: OpenGap) -> bool:
         """2. Fold the next slice of an open gap; return whether that was the last."""
@@ -154,18 +145,15 @@ class Batch:
                 self.counts["timer_failed"] += 1
                 self._store.timers.arm(now_ms + _FAILED_TIMER_MS, device_id)
 
-    def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
-        """4. Yield what to produce; states and events keep the input's partition number, the rest goes by its key."""
+    def records(self) -> Iterator[TransactionRecord]:
+        """4. Yield what to produce, states first."""
+        topics, now_ms = self._topics, self._now_ms
         for device_id, state in self.states.items():
-            key = device_id.encode()
             if state is None:
-                yield TransactionRecord(topics.state, partition, key, None, now_ms)
+                yield TransactionRecord(topics.state, self._store.partition, device_id.encode(), None, now_ms)
             else:
-                yield TransactionRecord(topics.state, partition, key, state.value, now_ms, state.headers)
-        for event in self.events:
-            yield TransactionRecord(
-                topics.events, partition, event.key, event.value, event.observed_at_ms, event.headers
-            )
+                yield state.record
+        yield from self.events
         for topic, key_text, keyed in (
             *((topics.lookups, lookup.account, lookup) for lookup in self._lookups),
             *((topics.dead_letters, letter.source_position, letter) for letter in self._dead_letters),
@@ -180,47 +168,67 @@ class Batch:
         """How many lookups are asked for."""
         return len(self._lookups)
 
-    def _fold_record(self, record: ConsumerRecord, now_ms: int) -> OpenGap | None:
+    def _write_states(self, folded: Sequence[ConsumerRecord]) -> None:
+        """Encode one state for each device that the observations `folded` changed.
+
+        A result that cannot be written is refused like an input that raises (R21). To know which input made it, all
+        are folded again, each state written at once: for nearly every batch that would be twice the work for nothing.
+        """
+        try:
+            for device_id, device in self._devices.items():
+                self.states[device_id] = self._state_record(device_id, device)
+            self._writes_at_once = True
+        except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
+            self._writes_at_once = True
+            self._folded = 0
+            for kept in (
+                self._devices,
+                self.states,
+                self.events,
+                self._lookups,
+                self._dead_letters,
+                self.counts,
+            ):
+                kept.clear()
+            for record in folded:
+                self._fold_record(record)
+
+    def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:
             observation = decode_observation(record.value or b"")
         except MsgspecError as error:
-            self.next_offset = record.offset + 1
-            self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "", now_ms)
+            self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "")
             return None
 
-        if observation.kind == "gap" and not observation.device_id:
-            return OpenGap(offset=record.offset, at_ms=observation.observed_at_ms, observation=observation)
-
-        self.next_offset = record.offset + 1
-        if not observation.device_id:
+        device_id, offset = observation.device_id, record.offset
+        if not device_id:
+            if observation.kind == "gap":
+                return OpenGap(offset=offset, at_ms=observation.observed_at_ms, observation=observation)
             refusal = Refusal("internal_error", "Only a gap names no device.")
-            self._refuse(record, refusal, observation.account, now_ms)
+            self._refuse(record, refusal, observation.account)
             return None
 
         self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
-        self._fold_observation(record, observation, now_ms)
-        return None
-
-    def _fold_observation(self, record: ConsumerRecord, observation: Observation, now_ms: int) -> None:
-        device_id = observation.device_id
         try:
             device = self._device(device_id)
-            if device is not None and record.offset <= device.book.offset:
+            if device is not None and offset <= device.book.offset:
                 self.counts["folded_before"] += 1
-                return
+                return None
             folded = fold(device, observation, self._policy)
-            if folded.device is not None and folded.device is not device:
-                folded.device.book.offset = record.offset
+            after = folded.device
+            if after is not None and after is not device:
+                after.book.offset = offset
             self._take(device_id, device, folded)
         except Exception as error:
-            log.exception("fold_failed", partition=record.partition, offset=record.offset)
+            log.exception("fold_failed", partition=record.partition, offset=offset)
             refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
-            self._refuse(record, refusal, observation.account, now_ms)
-            return
+            self._refuse(record, refusal, observation.account)
+            return None
 
-        self.counts["observations"] += 1
+        self._folded += 1
         if folded.dead_letter is not None:
-            self._refuse(record, folded.dead_letter, observation.account, now_ms)
+            self._refuse(record, folded.dead_letter, observation.account)
+        return None
 
     def _fold_gap(self, device_id: str, gap: OpenGap) -> None:
         device = self._device(device_id)
@@ -268,13 +276,10 @@ class Batch:
     def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
         """Keep what came of an input; its events are encoded here, its state where `_writes_at_once`."""
         device = folded.device
-        events = [
-            EventRecord(device_id.encode(), *encode_event(typed), typed.event.observed_at_ms)
-            for typed in folded.events
-        ]
+        events = [self._event_record(typed) for typed in folded.events]
         if device is not before:
             if self._writes_at_once:
-                self.states[device_id] = self._state_record(device)
+                self.states[device_id] = self._state_record(device_id, device)
             self._devices[device_id] = device
         self.events += events
         if folded.lookup is not None:
@@ -282,14 +287,24 @@ class Batch:
         for name in folded.counts:
             self.counts[name] += 1
 
-    def _state_record(self, device: Device | None) -> StateRecord | None:
+    def _event_record(self, typed: TypedEvent) -> TransactionRecord:
+        key, value, headers = encode_event(typed)
+        return TransactionRecord(
+            self._topics.events, self._store.partition, key, value, typed.event.observed_at_ms, headers
+        )
+
+    def _state_record(self, device_id: str, device: Device | None) -> StateRecord | None:
         if device is None:
             return None
 
         timer_at_ms = next_timer_at(device, self._policy)
-        return StateRecord(device, *encode_device(device, timer_at_ms), timer_at_ms)
+        value, headers = encode_device(device, timer_at_ms)
+        record = TransactionRecord(
+            self._topics.state, self._store.partition, device_id.encode(), value, self._now_ms, headers
+        )
+        return StateRecord(device, record, timer_at_ms)
 
-    def _refuse(self, record: ConsumerRecord, refusal: Refusal, account: str, now_ms: int) -> None:
+    def _refuse(self, record: ConsumerRecord, refusal: Refusal, account: str) -> None:
         payload = record.value or b""
         self.counts["dead_letters"] += 1
         self._dead_letters.append(
@@ -298,7 +313,7 @@ class Batch:
                 detail=refusal.detail,
                 source_position=f"observations/{record.partition}:{record.offset}",
                 account=account,
-                received_at_ms=now_ms,
+                received_at_ms=self._now_ms,
                 payload=payload[:RAW_LIMIT_BYTES],
                 payload_bytes=len(payload),
                 payload_sha256=hashlib.sha256(payload).hexdigest(),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 from msgspec import Struct
 
 from bridge.fold.bookkeeping import Bookkeeping, ChannelBook, decode_bookkeeping, encode_bookkeeping
 from bridge.fold.device import Device
-from bridge.fold.events import TypedEvent
+from bridge.fold.events import EventType, TypedEvent
 from schemas import Channel, Evidence, Observation, Phase, Status, UpgradeState
 from schemas.upgrade_event import SCHEMA_ID
 
@@ -35,6 +36,7 @@ Header = tuple[str, bytes]
 Headers = list[Header]
 
 _SPEC_VERSION: Final = ("ce_specversion", b"1.0")
+_TYPES: Final[Mapping[str, Header]] = {name: ("ce_type", name.encode()) for name in get_args(EventType)}
 
 
 class Resume(Struct, frozen=True, gc=False):
@@ -96,8 +98,8 @@ def read_resume(headers: Headers) -> Resume:
     return Resume(offset, None if timer_at_ms == _NO_TIMER else timer_at_ms)
 
 
-def encode_event(typed: TypedEvent) -> tuple[bytes, Headers]:
-    """Return the event's value and its CloudEvents 1.0 attributes (Kafka protocol binding, binary mode)."""
+def encode_event(typed: TypedEvent) -> tuple[bytes, bytes, Headers]:
+    """Return the event's key, its value and its CloudEvents 1.0 attributes (Kafka protocol binding, binary mode)."""
     event = typed.event
     source, attributes = _attributes(
         event.cloud, event.account, event.status, event.phase, event.channel, event.product_id
@@ -107,12 +109,12 @@ def encode_event(typed: TypedEvent) -> tuple[bytes, Headers]:
         _SPEC_VERSION,
         ("ce_id", b"%b/%d" % (device_id, event.revision)),
         source,
-        ("ce_type", typed.type.encode()),
+        _TYPES[typed.type],
         ("ce_time", _rfc3339(event.observed_at_ms)),
         ("ce_subject", device_id),
         *attributes,
     ]
-    return _encoder.encode(event), headers
+    return device_id, _encoder.encode(event), headers
 
 
 def encode_record(record: Struct) -> bytes:

@@ -134,7 +134,7 @@ class Worker:
         """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
         while not self._producer.is_doubtful and await self._has_input():
             self._store.compact(_COMPACT_DEVICES)
-            batch = Batch(self._store, self._pace, self._policy)
+            batch = Batch(self._store, self._pace, self._policy, self._topics, self._now_ms())
             try:
                 self._fold(batch)
                 if batch.is_empty:
@@ -144,7 +144,7 @@ class Worker:
                     self._committing_since = time.monotonic()
                     # 3. to 6.
                     written = await self._producer.commit(
-                        batch.records(self._topics, self._place.partition, self._now_ms()),
+                        batch.records(),
                         {} if batch.next_offset is None else {self._place: batch.next_offset},
                         self._group,
                     )
@@ -196,25 +196,21 @@ class Worker:
         batch.fold_timers(due, self._pace.take(timer_now_ms, BATCH_TIMERS), timer_now_ms)
 
     def _fold_observations(self, batch: Batch) -> None:
-        now_ms = self._now_ms()
-        folded: list[ConsumerRecord] = []
-        for _ in range(min(len(self._queue), BATCH_OBSERVATIONS)):
-            record = self._queue.popleft()
-            self._check_offset(record)
-            self._gap = batch.fold_observation(record, now_ms)
-            if self._gap is not None:
-                # R15: it counts as read only when it is folded into the last device.
-                self.next_offset = record.offset
-                break
-            folded.append(record)
+        records = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_OBSERVATIONS))]
+        for record in records:
+            if record.offset != self.next_offset:
+                self._check_hole(record)
             self.next_offset = record.offset + 1
-        batch.write_states(folded, now_ms)
+        self._gap = batch.fold_observations(records)
+        if self._gap is not None:
+            # R15: it counts as read only when it is folded into the last device.
+            self.next_offset = self._gap.offset
+            self._queue.extendleft(
+                reversed([record for record in records if record.offset > self._gap.offset])
+            )
 
-    def _check_offset(self, record: ConsumerRecord) -> None:
+    def _check_hole(self, record: ConsumerRecord) -> None:
         """Records come in order and without holes, except for one that a take-over found again in the log."""
-        if record.offset == self.next_offset:
-            return
-
         if record.offset > self.next_offset == self._known_hole_at:
             log.error(
                 "observations_missing",

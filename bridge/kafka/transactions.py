@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
@@ -28,6 +30,8 @@ DOUBTFUL_AFTER_S: Final = 5.0
 """A transaction that took longer met trouble on its way, even where no error reached us."""
 
 Headers = list[tuple[str, bytes]]
+
+_DESTINATION: Final = attrgetter("topic", "partition")
 
 
 class TransactionRecord(Struct, frozen=True, gc=False):
@@ -125,17 +129,16 @@ class TransactionalProducer:
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
             sent.append((future, batch.record_count()))
 
-        for record in records:
-            place = (record.topic, record.partition)
-            batch = open_batches.get(place)
-            if batch is None:
-                batch = open_batches[place] = producer.create_batch()
-            if _append(batch, record):
-                continue
-            await send(place, batch)
-            batch = open_batches[place] = producer.create_batch()
-            if not _append(batch, record):
-                raise AssertionError("an empty batch takes any record")
+        for place, run in groupby(records, _DESTINATION):
+            batch = open_batches.get(place) or producer.create_batch()
+            for record in run:
+                if _append(batch, record):
+                    continue
+                await send(place, batch)
+                batch = producer.create_batch()
+                if not _append(batch, record):
+                    raise AssertionError("an empty batch takes any record")
+            open_batches[place] = batch
 
         for place, batch in open_batches.items():
             await send(place, batch)

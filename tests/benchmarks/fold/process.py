@@ -9,8 +9,9 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -18,7 +19,7 @@ import uvloop
 from aiokafka import ConsumerRecord
 
 from bridge.fold import worker
-from bridge.fold.batch import Batch, FoldTopics
+from bridge.fold.batch import Batch
 from bridge.fold.policy import Policy
 from bridge.fold.stage import Fold
 from bridge.kafka.settings import KafkaSettings
@@ -34,23 +35,28 @@ LOOKUPS_PER_S = 4.0
 class EmptyBatch(Batch):
     """No decoding and no rules: one small state for each device, one small event for each observation."""
 
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        self._seen: dict[bytes, int] = {}
-        self._told: list[tuple[bytes, bytes]] = []
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._records: list[TransactionRecord] = []
 
-    def fold_observation(self, record: ConsumerRecord, now_ms: int) -> None:  # noqa: ARG002 (as the real one)
-        self.next_offset = record.offset + 1
-        key = record.key or b""
-        self._seen[key] = record.offset
-        self._told.append((key, b"%d" % record.offset))
-        self.counts["observations"] += 1
+    def fold_observations(self, records: Sequence[ConsumerRecord]) -> None:
+        topics, now_ms, partition = self._topics, self._now_ms, self._store.partition
+        seen = {record.key: record.offset for record in records}
+        states = (
+            TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms)
+            for key, offset in seen.items()
+        )
+        events = (
+            TransactionRecord(topics.events, partition, record.key, b"%d" % record.offset, now_ms)
+            for record in records
+        )
+        self._records = [*states, *events]
+        if records:
+            self.next_offset = records[-1].offset + 1
+            self.counts["observations"] += len(records)
 
-    def records(self, topics: FoldTopics, partition: int, now_ms: int) -> Iterator[TransactionRecord]:
-        for key, offset in self._seen.items():
-            yield TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms)
-        for key, value in self._told:
-            yield TransactionRecord(topics.events, partition, key, value, now_ms)
+    def records(self) -> Iterator[TransactionRecord]:
+        return iter(self._records)
 
 
 async def run(job: Job) -> None:

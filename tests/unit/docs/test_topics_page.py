@@ -37,7 +37,7 @@ def test_the_example_event_is_what_the_fold_writes_headers_and_all() -> None:
     event = msgspec.json.decode(text, type=UpgradeEvent)
     shown = dict(line.split(maxsplit=1) for line in example("text").splitlines())
 
-    value, headers = encode_event(TypedEvent("ota.upgrade.status_changed", event))
+    _, value, headers = encode_event(TypedEvent("ota.upgrade.status_changed", event))
 
     assert json.loads(value) == json.loads(text)
     assert shown == {"key": event.device_id} | {name: header.decode() for name, header in headers}

@@ -31,7 +31,7 @@ def tell(story: Story) -> list[bytes]:
     value, headers = encode_device(story.known, 7)
     published = [value, *(header for _, header in headers)]
     for event_type, event in story.events:
-        event_value, event_headers = encode_event(TypedEvent(event_type, event))
+        _, event_value, event_headers = encode_event(TypedEvent("ota." + event_type, event))
         published += [event_value, *(header for _, header in event_headers)]
     return published
 
@@ -105,7 +105,7 @@ def test_an_event_carries_its_cloudevents_attributes() -> None:
     story = upgrading()
     event_type, event = story.events[-1]
 
-    value, headers = encode_event(TypedEvent("ota." + event_type, event))
+    _, value, headers = encode_event(TypedEvent("ota." + event_type, event))
 
     attributes = dict(headers)
     assert attributes["ce_specversion"] == b"1.0"
