@@ -159,7 +159,8 @@ class AccountIngest:
 
     def _deliver(self, slices: Sequence[Slice]) -> None:
         for piece in slices:
-            self._progress.received(piece)
+            if piece.message_count:
+                self._progress.received(piece)
             partition = self._partitions.get(piece.partition)
             if partition is None:
                 partition = self._partitions[piece.partition] = _SourcePartition()
@@ -193,11 +194,13 @@ class AccountIngest:
             # 7. Produce, and wait for the broker's confirmation of each record.
             if count:
                 await self._write(taken)
-            # 8. Acknowledge, cumulatively, what is now done; the gateway's thread sends it.
+            # 8. Acknowledge the entries that are now done; the gateway's thread sends it.
             for piece in taken:
                 self._gateway_thread().acknowledge(piece)
                 pending.popleft()
-            self._progress.acknowledged(taken[-1])
+            done = [piece for piece in taken if piece.message_count]
+            if done:
+                self._progress.acknowledged(done[-1])
         partition.busy = False
         if not any(other.busy for other in self._partitions.values()):
             self._idle.set()
@@ -238,8 +241,9 @@ class AccountIngest:
             payload_limit_bytes=payload_limit_bytes,
         )
 
-    def _caught_up(self, at_ms: int) -> None:
-        self._progress.caught_up(at_ms, [name for name, entry in self._partitions.items() if entry.pending])
+    def _caught_up(self, at_ms: int, broken_off: Sequence[str]) -> None:
+        pending = [name for name, entry in self._partitions.items() if entry.pending]
+        self._progress.caught_up(at_ms, [*broken_off, *pending])
 
     def _partitions_known(self, names: Sequence[str]) -> None:
         self._progress.know(names, _now_ms())

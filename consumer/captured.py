@@ -71,6 +71,10 @@ class CapturedMessage:
         """Return the place in the entry."""
         return self._position.batch_index
 
+    def partition(self) -> int:
+        """No partition of a topic gave it."""
+        return -1
+
     def serialize(self) -> bytes:
         """A captured message is acknowledged to nobody."""
         raise NotImplementedError

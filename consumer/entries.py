@@ -1,19 +1,21 @@
 """Entries: what a producer sent as one batch, and the smallest piece that Pulsar counts as acknowledged.
 
 An acknowledgement inside an entry never reaches the broker, unless a setting of the broker that is off by default
-says otherwise; the whole entry comes again. So receiving stops at the end of an entry, never inside one.
+says otherwise; the whole entry comes again. So each entry is acknowledged by itself once all of it is confirmed, and
+receiving stops at the end of an entry, never inside one (`receive_rest`). What an entry means for the course of its
+source partition is judged by `courses`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import _pulsar
 
+from consumer.courses import Course, Place, Verdict
 from consumer.pulsar_frames import fields_of
-from consumer.slices import Slice
 from consumer.source import MessageId, SourceMessage, source_partition
 
 _BATCH_SIZE: Final = 6
@@ -30,38 +32,66 @@ class Receiver(Protocol[Message_co]):
         ...
 
 
+class Taken(NamedTuple):
+    """What to do with messages of one source partition that came together."""
+
+    new: Sequence[SourceMessage]
+    """To work on."""
+    came_before: int
+    """So many were worked on already, or are at this moment. Others were let go, and will come again."""
+    ended: Sequence[MessageId]
+    """The entries, of these and of those that came before, to acknowledge once all up to here is confirmed."""
+
+
 class Entries:
-    """Where in its entry each source partition was received up to. Belongs to the thread that receives."""
+    """What was received of each source partition since the process began. Belongs to the thread that receives."""
 
     def __init__(self) -> None:
-        self._last: dict[str, MessageId] = {}
+        self._courses: dict[str, Course] = {}
+        self._begun: dict[str, Place] = {}
 
-    def clear(self) -> None:
-        """Forget everything: a new subscription begins again with whole entries."""
-        self._last.clear()
+    def take(self, partition: str, messages: Sequence[SourceMessage]) -> Taken:
+        """Take note of messages that came together, in their order."""
+        course = self._courses.get(partition)
+        if course is None:
+            course = self._courses[partition] = Course()
+        new: list[SourceMessage] = []
+        ended: list[MessageId] = []
+        came_before = start = 0
+        while start < len(messages):
+            message = messages[start]
+            message_id = message.message_id()
+            stop, is_whole = _end_of_entry(messages, start, message_id)
+            place, published_at_ms = _place(message_id), message.publish_timestamp()
+            verdict = course.judge(place, published_at_ms)
+            if verdict is Verdict.NEW:
+                new += messages[start:stop]
+                if is_whole:
+                    self._begun.pop(partition, None)
+                    course.add(place, published_at_ms)
+                else:
+                    self._begun[partition] = place
+            elif verdict is Verdict.CAME_BEFORE:
+                came_before += stop - start
+            if is_whole and verdict is not Verdict.TOO_EARLY:
+                ended.append(_whole(message_id, message.topic_name()))
+            start = stop
+        return Taken(new, came_before, ended)
 
-    def received(self, slices: Sequence[Slice]) -> None:
-        """Note the end of what was received."""
-        for piece in slices:
-            self._last[piece.partition] = piece.last_id
+    def broken_off(self) -> list[str]:
+        """Return the source partitions of which something was let go, and has to come again."""
+        return [name for name, course in self._courses.items() if course.is_broken_off]
 
-    def begun(self) -> dict[str, tuple[int, int]]:
-        """Return the source partitions that stand inside an entry, with its ledger and number."""
-        return {partition: _entry(last) for partition, last in self._last.items() if not ends_entry(last)}
+    def renew(self) -> None:
+        """There is a new subscription: it begins with the first entry that is not acknowledged, and with all of it."""
+        self._begun.clear()
 
-
-def ends_entry(message_id: MessageId) -> bool:
-    """Tell whether a message is the last of its entry. The client shows the entry's size only in the serialised id."""
-    index = message_id.batch_index()
-    if index < 0:
-        return True
-    size = fields_of(message_id.serialize()).get(_BATCH_SIZE)
-    return not isinstance(size, int) or index + 1 >= size
+    def begun(self) -> dict[str, Place]:
+        """Return the source partitions that stand inside an entry, and where."""
+        return self._begun.copy()
 
 
-def receive_rest(
-    receiver: Receiver[Message_co], begun: dict[str, tuple[int, int]], *, by: float
-) -> list[Message_co]:
+def receive_rest(receiver: Receiver[Message_co], begun: dict[str, Place], *, by: float) -> list[Message_co]:
     """Return what is missing of the entries in `begun`, which is emptied as they end; give up at `by` (monotonic).
 
     The client takes entries whole, so the rest waits in its queue. Messages of other entries are let go: they were
@@ -74,16 +104,51 @@ def receive_rest(
         except _pulsar.Timeout:
             break
         partition = source_partition(message.topic_name())
-        entry = begun.get(partition)
-        if entry is None:
+        place = begun.get(partition)
+        if place is None:
             continue
         rest.append(message)
         message_id = message.message_id()
         # After a reconnection earlier entries may come again first.
-        if ends_entry(message_id) and _entry(message_id) >= entry:
+        if _left_of_entry(message_id) == 1 and _place(message_id)[:2] >= place[:2]:
             del begun[partition]
     return rest
 
 
-def _entry(message_id: MessageId) -> tuple[int, int]:
-    return message_id.ledger_id(), message_id.entry_id()
+def _end_of_entry(messages: Sequence[SourceMessage], start: int, message_id: MessageId) -> tuple[int, bool]:
+    """Return where the messages of an entry stop, and whether its last one is among them.
+
+    They stand together, unless a reconnection cut them off: then the entry begins anew, or another one does.
+    """
+    left = _left_of_entry(message_id)
+    if left == 1:
+        return start + 1, True
+    entry = _place(message_id)[:2]
+    for last in range(min(start + left, len(messages)) - 1, start, -1):
+        last_id = messages[last].message_id()
+        if _place(last_id)[:2] == entry:
+            return last + 1, last_id.batch_index() == message_id.batch_index() + left - 1
+    return start + 1, False
+
+
+def _left_of_entry(message_id: MessageId) -> int:
+    """Count a message and those behind it in its entry. The client shows the entry's size only in the serialised id."""
+    index = message_id.batch_index()
+    if index < 0:
+        return 1
+    size = fields_of(message_id.serialize()).get(_BATCH_SIZE)
+    return max(1, size - index) if isinstance(size, int) else 1
+
+
+def _place(message_id: MessageId) -> Place:
+    return message_id.ledger_id(), message_id.entry_id(), message_id.batch_index()
+
+
+def _whole(message_id: MessageId, topic: str) -> MessageId:
+    """Return the id of the entry itself: the client acknowledges it at once, and does not count its messages."""
+    if message_id.batch_index() < 0:
+        return message_id
+    ledger, number, _ = _place(message_id)
+    entry_id = _pulsar.MessageId(message_id.partition(), ledger, number, -1)
+    entry_id.topic_name(topic)
+    return entry_id

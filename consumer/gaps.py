@@ -92,7 +92,9 @@ class Chain:
             self.told(now_ms)
         else:
             # A time far ahead of ours is a wrong clock's, and proves nothing: better a gap too many than one hidden.
-            told_ms = min(told_ms, now_ms) if told_ms is not None and told_ms <= now_ms + CLOCKS_APART_MS else 0
+            told_ms = (
+                min(told_ms, now_ms) if told_ms is not None and told_ms <= now_ms + CLOCKS_APART_MS else 0
+            )
             if self._first is not None:
                 self._judge(self._first.at_ms, min(self._first.since_ms, told_ms))
             if self._doubt is not None:

@@ -16,7 +16,7 @@ from typing import Final
 import _pulsar
 import structlog
 
-from consumer.entries import Entries, receive_rest
+from consumer.entries import receive_rest
 from consumer.pulsar_client import (
     CLIENT_CLOSE_S,
     OPERATION_TIMEOUT_S,
@@ -26,10 +26,11 @@ from consumer.pulsar_client import (
     open_client,
     subscribe,
 )
+from consumer.questions import Questions
 from consumer.quiet import Presence, Quiet
 from consumer.settings import GatewayAccount
 from consumer.slices import Slice, Slicer
-from consumer.source import MessageId, source_partition, topic_names
+from consumer.source import source_partition, topic_names
 from consumer.statistics import Counters
 from consumer.unconfirmed import Unconfirmed
 
@@ -57,7 +58,7 @@ class GatewayThread:
         counters: Counters,
         *,
         deliver: Callable[[list[Slice]], None],
-        caught_up: Callable[[int], None],
+        caught_up: Callable[[int, Sequence[str]], None],
         partitions_known: Callable[[Sequence[str]], None],
     ) -> None:
         self._account = account
@@ -68,11 +69,11 @@ class GatewayThread:
         self._partitions_known = partitions_known
         self._loop = asyncio.get_running_loop()
         self._client = open_client(account)
-        self._entries = Entries()
+        self._questions = Questions()
         self._thread = threading.Thread(target=self._run, name=f"gateway-{account.name}", daemon=True)
         # Under the condition's lock: what both sides write.
         self._changed = threading.Condition()
-        self._to_acknowledge: dict[str, tuple[MessageId, int]] = {}
+        self._to_acknowledge: list[Slice] = []
         self._unconfirmed = Unconfirmed(account.gateway)
         self._receiving = True
         self._closing = False
@@ -109,10 +110,9 @@ class GatewayThread:
         self._thread.start()
 
     def acknowledge(self, done: Slice) -> None:
-        """Acknowledge everything of a source partition up to the end of this slice."""
+        """Acknowledge the entries that end in this slice. Those of a source partition come in order."""
         with self._changed:
-            _, count = self._to_acknowledge.get(done.partition, (None, 0))
-            self._to_acknowledge[done.partition] = (done.last_id, count + done.message_count)
+            self._to_acknowledge.append(done)
             self._unconfirmed.release(done, time.monotonic())
             self._changed.notify()
 
@@ -227,7 +227,7 @@ class GatewayThread:
         quiet = Quiet(now, most_in_batch(self._account.gateway))
         presence = Presence(now, time.time())
         next_check = 0.0
-        self._entries.clear()
+        self._slicer.entries.renew()
         with self._changed:
             self._renew = False
         while self._receiving and not self._renew:
@@ -247,6 +247,8 @@ class GatewayThread:
                 now = time.monotonic()
                 quiet.pause(now)
                 continue
+            if self._questions.is_to_ask(now, are_missing=bool(self._slicer.entries.broken_off())):
+                consumer.redeliver_unacknowledged_messages()
             batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             quiet.receive(len(batch), now)
@@ -261,11 +263,11 @@ class GatewayThread:
                 log.warning("gateway_silent", account=self._account.name, silent_s=round(quiet.silent_s(now)))
                 return
             if quiet.is_caught_up(now):
-                self._call(self._caught_up, time.time_ns() // 1_000_000)
+                self._call(self._caught_up, time.time_ns() // 1_000_000, self._slicer.entries.broken_off())
 
     def _finish_entries(self, consumer: _pulsar.Consumer) -> None:
         """Receive what is missing of the entries that were begun, so that all of them can be acknowledged."""
-        begun = self._entries.begun()
+        begun = self._slicer.entries.begun()
         rest = receive_rest(consumer, begun, by=time.monotonic() + ENTRY_REST_S)
         if rest:
             self._hand_over(rest)
@@ -277,7 +279,6 @@ class GatewayThread:
     def _hand_over(self, batch: Sequence[_pulsar.Message]) -> None:
         now = time.monotonic()
         slices = self._slicer.cut(batch, time.time_ns() // 1_000_000)
-        self._entries.received(slices)
         with self._changed:
             for piece in slices:
                 self._unconfirmed.add(piece, now)
@@ -310,14 +311,15 @@ class GatewayThread:
                 self._changed.wait(seconds)
 
     def _send_acknowledgements(self, consumer: _pulsar.Consumer) -> None:
-        # 8. Acknowledge: one cumulative acknowledgement covers one source partition only.
+        # 8. Acknowledge: entry by entry; a cumulative one would cover what has not come yet (`courses`).
         if not self._to_acknowledge:
             return
         with self._changed:
-            pending, self._to_acknowledge = self._to_acknowledge, {}
-        for message_id, count in pending.values():
-            consumer.acknowledge_cumulative(message_id)  # type: ignore[arg-type]  # a source's own id
-            self._counters.acknowledged += count
+            pending, self._to_acknowledge = self._to_acknowledge, []
+        for done in pending:
+            for entry_id in done.ended:
+                consumer.acknowledge(entry_id)  # type: ignore[arg-type]  # a source's own id
+            self._counters.acknowledged += done.message_count
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         try:

@@ -29,6 +29,10 @@ class MessageId(Protocol):
         """Place in an entry that holds several messages, else -1."""
         ...
 
+    def partition(self) -> int:
+        """Number of the topic's partition, -1 where there are none."""
+        ...
+
     def serialize(self) -> bytes:
         """Return the id as the protocol's MessageIdData."""
         ...

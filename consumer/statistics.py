@@ -41,7 +41,7 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     tls_verified: bool
     received: int
     redelivered: int
-    """Of those: at or before a position that this process had received already."""
+    """Came before to this process, and were passed over: after a start, a fail-over or a reconnection."""
     filtered: Mapping[str, int]
     """By protocol number."""
     unlisted: Mapping[str, int]

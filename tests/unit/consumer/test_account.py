@@ -15,7 +15,7 @@ from consumer.sink import OutgoingRecord
 from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
-from tests.gateway_messages import RECEIVED_AT_MS, Received, account, sealed, upgrade_status
+from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
 from tests.virtual_time import in_virtual_time
 
 
@@ -72,7 +72,7 @@ def slices(number: int, *, partition: int = 3) -> list[Slice]:
         at=(7, number, -1),
         topic=f"persistent://accessIdtesttesttest/out/event-partition-{partition}",
     )
-    return slicer.cut([message], RECEIVED_AT_MS)
+    return cut(slicer, [message])
 
 
 class House:

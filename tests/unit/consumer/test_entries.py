@@ -1,4 +1,4 @@
-"""A stop ends at the end of an entry, with the messages that belong to it and no others."""
+"""Entries are acknowledged whole, once, and by themselves; a stop ends at the end of one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections import deque
 from collections.abc import Iterable
 
 import _pulsar
-import pytest
 
-from consumer.entries import Entries, ends_entry, receive_rest
+from consumer.entries import Entries, receive_rest
 from consumer.slices import Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
-from tests.gateway_messages import RECEIVED_AT_MS, Received, ReceivedId, account
+from tests.gateway_messages import Received, account, cut
 
 _TOPIC = "persistent://accessIdtesttesttest/out/event-partition-"
 
@@ -39,10 +38,9 @@ def entry(partition: int, number: int, indexes: Iterable[int], *, of: int, ledge
 
 
 def received(*messages: Received) -> Entries:
-    entries = Entries()
     slicer = Slicer(Translator(account(), Counters()), Counters())
-    entries.received(slicer.cut(messages, RECEIVED_AT_MS))
-    return entries
+    cut(slicer, messages)
+    return slicer.entries
 
 
 def places(messages: Iterable[Received]) -> list[tuple[str, int, int]]:
@@ -56,18 +54,70 @@ def in_time() -> float:
     return time.monotonic() + 60
 
 
-@pytest.mark.parametrize(
-    ("place", "ends"),
-    [
-        (ReceivedId(1, 2, -1), True),
-        (ReceivedId(1, 2, 0, 1), True),
-        (ReceivedId(1, 2, 9, 10), True),
-        (ReceivedId(1, 2, 0, 10), False),
-        (ReceivedId(1, 2, 8, 10), False),
-    ],
-)
-def test_the_end_of_an_entry_is_known(place: ReceivedId, ends: bool) -> None:  # noqa: FBT001
-    assert ends_entry(place) is ends
+def began(number: int = 0) -> Entries:
+    """Return what knows a source partition up to this entry."""
+    entries = Entries()
+    for _ in range(2):
+        entries.take("event/1", entry(1, number, [-1], of=1))
+    assert entries.broken_off() == []
+    return entries
+
+
+def taken(entries: Entries, *messages: Received) -> tuple[list[tuple[int, int]], list[int]]:
+    """Take messages of one source partition; return the places of the new ones, and the entries that ended."""
+    new, came_before, ended = entries.take("event/1", messages)
+    assert came_before + len(new) <= len(messages)
+    assert all(entry_id.batch_index() == -1 for entry_id in ended), "only whole entries are acknowledged"
+    return [place for _, *place in map(tuple, places(new))], [entry_id.entry_id() for entry_id in ended]  # type: ignore[misc]
+
+
+def test_an_entry_ends_with_its_last_message_only() -> None:
+    entries = began(3)
+    assert taken(entries, *entry(1, 4, [-1], of=1)) == ([[4, -1]], [4])
+    assert taken(entries, *entry(1, 5, [0], of=1)) == ([[5, 0]], [5])
+    assert taken(entries, *entry(1, 6, range(2), of=4)) == ([[6, 0], [6, 1]], [])
+    assert taken(entries, *entry(1, 6, [2], of=4)) == ([[6, 2]], [])
+    new, ended = taken(
+        entries, *entry(1, 6, [3], of=4), *entry(1, 7, range(3), of=3), *entry(1, 8, range(1), of=2)
+    )
+    assert new == [[6, 3], [7, 0], [7, 1], [7, 2], [8, 0]]
+    assert ended == [6, 7]
+
+
+def test_the_first_entry_may_come_in_pieces() -> None:
+    entries = Entries()
+    first = entry(1, 5, range(4), of=4)
+    assert taken(entries, *first[:2]) == ([], [])
+    assert taken(entries, *first[2:]) == ([], []), "the rest of an entry is not the entry again"
+    assert entries.broken_off() == ["event/1"]
+    assert taken(entries, *first[:2]) == ([[5, 0], [5, 1]], [])
+    assert entries.broken_off() == []
+    assert taken(entries, *first[2:]) == ([[5, 2], [5, 3]], [5])
+
+
+def test_an_entry_that_begins_anew_ends_with_the_second_telling() -> None:
+    entries = began(4)
+    cut_off = [*entry(1, 5, range(2), of=3), *entry(1, 5, range(3), of=3)]
+    assert taken(entries, *cut_off[:4]) == ([[5, 0], [5, 1], [5, 0], [5, 1]], [])
+    assert taken(entries, *cut_off[4:]) == ([[5, 2]], [5])
+
+
+def test_an_entry_cut_off_by_another_one_is_not_acknowledged() -> None:
+    new, ended = taken(began(4), *entry(1, 5, range(2), of=4), *entry(1, 4, [-1], of=1))
+    assert new == [[5, 0], [5, 1]]
+    assert ended == [4]
+
+
+def test_what_came_before_is_passed_over_and_acknowledged_again() -> None:
+    entries = began(4)
+    first = [*entry(1, 5, range(2), of=2), *entry(1, 6, range(2), of=2), *entry(1, 7, [0], of=2)]
+    taken(entries, *first)
+    again = [*first, *entry(1, 7, [1], of=2), *entry(1, 8, [-1], of=1)]
+
+    new, ended = taken(entries, *again)
+
+    assert new == [[7, 0], [7, 1], [8, -1]], "of 7 not all had come"
+    assert ended == [5, 6, 7, 8]
 
 
 def test_the_rest_of_each_entry_is_received_and_nothing_else() -> None:
@@ -108,7 +158,7 @@ def test_where_the_rest_does_not_come_it_is_given_up_and_told() -> None:
     rest = receive_rest(Queue(entry(1, 5, [2], of=4)), begun, by=in_time())
 
     assert places(rest) == [("1", 5, 2)]
-    assert begun == {"event/1": (7, 5)}
+    assert begun == {"event/1": (7, 5, 0)}
     assert receive_rest(Queue(entry(1, 5, [3], of=4)), begun, by=time.monotonic() - 1) == []
 
 
@@ -122,5 +172,5 @@ def test_whole_entries_leave_nothing_to_receive() -> None:
 
 def test_a_new_subscription_begins_with_whole_entries() -> None:
     entries = received(*entry(1, 5, range(2), of=4))
-    entries.clear()
+    entries.renew()
     assert entries.begun() == {}

@@ -9,7 +9,7 @@ from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import IngestProgress
-from tests.gateway_messages import Received, account, sealed, upgrade_status
+from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
 
 _NOW_MS = 1_800_000_000_000
 
@@ -17,7 +17,7 @@ _NOW_MS = 1_800_000_000_000
 def _slice(published_at_ms: int, received_at_ms: int = _NOW_MS, entry: int = 1) -> Slice:
     counters = Counters()
     message = Received(sealed(upgrade_status("d")), at=(7, entry, -1), published_at_ms=published_at_ms)
-    (piece,) = Slicer(Translator(account(), counters), counters).cut([message], received_at_ms)
+    (piece,) = cut(Slicer(Translator(account(), counters), counters), [message], received_at_ms)
     return piece
 
 

@@ -16,7 +16,7 @@ def _slice(partition: str = "event/1", *, messages: int = 1, size_bytes: int = 1
         partition=partition,
         records=[],
         sources=[],
-        last_id=None,  # type: ignore[arg-type]
+        ended=[],
         last_position=Position(partition=partition, ledger=1, entry=1, batch_index=-1, publish_time_at_ms=1),
         first_published_at_ms=1,
         last_published_at_ms=1,

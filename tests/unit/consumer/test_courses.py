@@ -1,0 +1,97 @@
+"""Nothing of a source partition is worked on out of order or twice, whatever the gateway gives first."""
+
+from __future__ import annotations
+
+from consumer.courses import Course, Place, Verdict
+
+NEW, CAME_BEFORE, TOO_EARLY = Verdict
+
+
+def give(course: Course, *entries: int, ledger: int = 7, published_at_ms: int = 1) -> list[Verdict]:
+    """Give entries of one message each."""
+    verdicts = []
+    for entry in entries:
+        place: Place = (ledger, entry, -1)
+        verdicts.append(course.judge(place, published_at_ms))
+        if verdicts[-1] is NEW:
+            course.add(place, published_at_ms)
+    return verdicts
+
+
+def began(*entries: int) -> Course:
+    course = Course()
+    give(course, entries[0])
+    assert give(course, *entries) == [NEW] * len(entries)
+    return course
+
+
+def test_a_course_begins_when_its_first_entry_comes_again() -> None:
+    course = Course()
+    assert give(course, 5, 6, 7) == [TOO_EARLY] * 3
+    assert course.is_broken_off
+    assert give(course, 5, 6, 7, 8) == [NEW] * 4
+    assert not course.is_broken_off
+
+
+def test_a_course_that_began_too_late_goes_back() -> None:
+    course = Course()
+    assert give(course, 8, 9) == [TOO_EARLY] * 2
+    assert give(course, 5, 6, 7, 8, 9, 10) == [NEW] * 6
+
+
+def test_what_follows_is_new_and_what_comes_again_came_before() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 4, 5) == [NEW] * 2
+    assert give(course, 2, 3, 4, 5, 6) == [CAME_BEFORE] * 4 + [NEW]
+
+
+def test_behind_a_hole_nothing_is_worked_on_until_the_gateway_went_back() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 6, 7) == [TOO_EARLY] * 2
+    assert give(course, 8) == [TOO_EARLY]
+    assert give(course, 3, 4, 5, 6, 7, 8, 9) == [CAME_BEFORE] + [NEW] * 6
+
+
+def test_a_hole_that_is_still_there_when_the_gateway_went_back_stays() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 6) == [TOO_EARLY]
+    assert give(course, 3, 6, 7) == [CAME_BEFORE, NEW, NEW]
+    assert give(course, 9) == [TOO_EARLY], "the next one is another"
+    assert give(course, 9, 10) == [NEW, NEW]
+
+
+def test_what_another_copy_did_meanwhile_does_not_come_again() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 6, 7) == [TOO_EARLY] * 2
+    assert give(course, 50, 51) == [TOO_EARLY] * 2, "lost to another copy, and got back"
+    assert give(course, 50, 51, 52) == [NEW] * 3
+
+
+def test_two_holes_that_stay_are_answered_at_once() -> None:
+    course = began(1)
+    assert give(course, 9) == [TOO_EARLY]
+    assert give(course, 3, 5, 9, 10) == [NEW] * 4
+
+
+def test_another_ledger_may_hide_a_hole() -> None:
+    course = began(1)
+    assert give(course, 0, ledger=8) == [TOO_EARLY]
+    assert give(course, 0, 1, ledger=8) == [NEW, NEW]
+
+
+def test_a_platform_that_counts_from_the_start_again_is_followed() -> None:
+    course = began(5, 6)
+    assert give(course, 5, 6, published_at_ms=1) == [CAME_BEFORE] * 2
+    assert give(course, 5, 6, published_at_ms=2) == [NEW] * 2
+    assert give(course, 0, 1, ledger=1, published_at_ms=2) == [NEW] * 2
+
+
+def test_many_holes_are_not_remembered_for_ever() -> None:
+    course = began(0)
+    for entry in range(10, 300, 10):
+        give(course, entry)
+        give(course, entry)
+    assert give(course, 290) == [CAME_BEFORE]
+    assert give(course, 0) == [NEW], (
+        "it came before, and is worked on again: the place in the record is the same"
+    )
