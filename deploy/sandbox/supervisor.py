@@ -30,12 +30,15 @@ class AlreadyRunning(Exception):
 
 
 class Sandbox:
-    """Brokers and clouds, described in `directory/sandbox.json` while everything answers."""
+    """Brokers and clouds, described in `directory/sandbox.json` while everything answers; `speed` is the cloud's."""
 
-    def __init__(self, directory: Path, *, announce: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, directory: Path, *, announce: Callable[[str], None] = lambda _: None, speed: float = 1.0
+    ) -> None:
         self._directory = directory.absolute()
         self._own = self._directory / "sandbox"
         self._announce = announce
+        self._speed = speed
         self._exit_stack = AsyncExitStack()
         self.description_file = self._directory / "sandbox.json"
         self.config_file = self._directory / "ota-bridge.toml"
@@ -56,7 +59,7 @@ class Sandbox:
             self.brokers = await stack.enter_async_context(Brokers(self._own, announce=self._announce))
             accounts = (new_account("tuya-demo"),)
             self.cloud = await stack.enter_async_context(
-                SimulatedCloud(self.brokers, accounts, directory=self._own)
+                SimulatedCloud(self.brokers, accounts, directory=self._own, speed=self._speed)
             )
             self._configure(accounts)
             self._describe(accounts)

@@ -66,15 +66,20 @@ class Verdict(Struct, frozen=True, kw_only=True):
 class Bridge:
     """`ota-bridge run` on the sandbox's configuration; started again after each kill."""
 
-    def __init__(self, sandbox: Sandbox, log_file: Path) -> None:
+    def __init__(
+        self, sandbox: Sandbox, log_file: Path, *, environment: Mapping[str, str] | None = None
+    ) -> None:
         program = Path(sys.executable).with_name("ota-bridge")
         self._command = [str(program), "run", "-c", str(sandbox.config_file)]
         self._log_file = log_file
+        self._environment = environment
         self._child: Child | None = None
         self.kills = 0
 
     def start(self) -> None:
-        self._child = Child("The bridge", self._command, log_file=self._log_file)
+        self._child = Child(
+            "The bridge", self._command, log_file=self._log_file, environment=self._environment
+        )
 
     def check(self) -> None:
         """Fail where the bridge ended by itself."""
@@ -90,19 +95,22 @@ class Bridge:
         shown: dict[str, Any] = answer.json()
         return shown
 
-    async def kill_and_restart(self) -> None:
-        """Kill -9, and a new process at once."""
+    async def kill(self) -> None:
+        """Kill -9."""
         self.check()
         child, self._child = self._child, None
         assert child is not None
         await child.kill()
         self.kills += 1
+
+    async def kill_and_restart(self) -> None:
+        """Kill -9, and a new process at once."""
+        await self.kill()
         self.start()
 
     async def stop(self) -> int:
-        """SIGTERM, as an operator stops it; return the exit code."""
-        assert self._child is not None
-        return await self._child.stop(STOP_WITHIN_S)
+        """SIGTERM, as an operator stops it, where it runs; return the exit code."""
+        return 0 if self._child is None else await self._child.stop(STOP_WITHIN_S)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.campaign import run_campaign, running_bridge
+from tests.chaos.lost_pushes import lose_pushes_while_away
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -76,3 +77,13 @@ async def test_every_ending_is_told_as_it_was(sandbox: Sandbox, tmp_path: Path) 
 
     print(verdict)
     verdict.assert_true_and_whole()
+
+
+async def test_three_times_everything_is_dropped_and_found_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    for seed in (14, 15, 16):
+        aftermath = await lose_pushes_while_away(
+            sandbox, tmp_path / "bridge.log", devices=1000, rate_per_s=50, seed=seed
+        )
+
+        print(aftermath)
+        aftermath.assert_found_again()

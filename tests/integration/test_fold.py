@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from bridge.fold import gap
+from bridge.fold.bookkeeping import decode_bookkeeping
 from bridge.fold.policy import Policy
 from bridge.fold.stage import Fold
 from bridge.kafka.clients import producer_arguments
@@ -16,6 +19,7 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics
 from bridge.kafka.transactions import TransactionalProducer, TransactionRecord
 from deploy.sandbox.brokers import Brokers
+from schemas import Observation, ObservedEvidence
 from tests.integration.fold_stage import assert_each_once, fold_settings, folding, upgrades
 from tests.integration.fold_topics import STARTED_AT_MS, produce, pushed, read, until
 
@@ -215,3 +219,60 @@ async def until_gone(settings: KafkaSettings) -> None:
             return name not in (await producer.client.fetch_all_metadata()).topics()
 
     await until(is_gone)
+
+
+async def test_a_worker_that_dies_within_a_gap_makes_each_device_wanted_once(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gap, "SLICE_DEVICES", 20)
+    devices = 300
+    # Each is asked about at once and nobody answers: nothing but the gap makes another lookup wanted.
+    async with folding(settings, Policy(hint_lookup_s=0.0)):
+        await produce(settings, [pushed(f"device-{number}", 1, "idle") for number in range(devices)])
+        await read(settings, "lookups", devices)
+    deaths = iter([False, True, False, False, True, True] + [False] * 10_000)
+    commit = AIOKafkaProducer.commit_transaction
+
+    async def die_or_commit(producer: AIOKafkaProducer) -> None:
+        if next(deaths):
+            raise KafkaError
+        await commit(producer)
+
+    monkeypatch.setattr(AIOKafkaProducer, "commit_transaction", die_or_commit)
+    async with folding(settings, Policy(hint_lookup_s=0.0)) as fold:
+        await _tell_gap(settings)
+
+        async def all_wanted() -> bool:
+            return len(await _wanted_by_gap(settings)) >= devices
+
+        await until(all_wanted)
+        assert fold.statistics().counts["takeovers_again"] == 3
+
+    wanted = await _wanted_by_gap(settings)
+    assert len(wanted) == len(set(wanted)) == devices
+
+
+async def _wanted_by_gap(settings: KafkaSettings) -> list[bytes]:
+    """The devices of every state that says so, as often as it was written."""
+    return [
+        message.key()
+        for message in await read(settings, "upgrade-state", 0)
+        if decode_bookkeeping(dict(message.headers() or [])["bookkeeping"]).due_cause == "gap"
+    ]
+
+
+async def _tell_gap(settings: KafkaSettings) -> None:
+    """On every partition, without a key."""
+    told = Observation(
+        device_id="",
+        cloud="tuya-cloud",
+        account="home",
+        kind="gap",
+        observed_at_ms=STARTED_AT_MS,
+        evidence=ObservedEvidence(origin="bridge", name="gap"),
+    )
+    async with AIOKafkaProducer(**producer_arguments(settings)) as producer:
+        for partition in range(settings.partitions):
+            await producer.send_and_wait(
+                f"{settings.prefix}.observations.v1", msgspec.json.encode(told), partition=partition
+            )
