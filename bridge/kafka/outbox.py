@@ -44,25 +44,19 @@ class Write:
 
 
 class Run:
-    """Records of one call that follow each other to one partition; `indexes` are their places in the call.
+    """Records of one call that follow each other to one partition; `indexes` are their places in the call."""
 
-    `alone`: a batch that held them was refused as too large, so each goes in a batch of its own.
-    """
+    __slots__ = ("indexes", "records", "size_bytes", "write")
 
-    __slots__ = ("alone", "indexes", "records", "size_bytes", "write")
-
-    def __init__(
-        self, write: Write, records: list[OutgoingRecord], indexes: list[int], *, alone: bool = False
-    ) -> None:
+    def __init__(self, write: Write, records: list[OutgoingRecord], indexes: list[int]) -> None:
         self.write = write
         self.records = records
         self.indexes = indexes
-        self.alone = alone
-        self.size_bytes = sum([len(record.value) + len(record.key or b"") for record in records])
+        self.size_bytes = sum([_size_bytes(record) for record in records])
 
     def split(self, count: int) -> Run:
         """Cut off and return the first `count` records."""
-        head = Run(self.write, self.records[:count], self.indexes[:count], alone=self.alone)
+        head = Run(self.write, self.records[:count], self.indexes[:count])
         del self.records[:count], self.indexes[:count]
         self.size_bytes -= head.size_bytes
         return head
@@ -76,6 +70,8 @@ class Outbox:
         self._under_way: dict[TopicPartition, list[Run]] = {}
         # An ordered set: the partitions that have records and no batch under way, the longest ready first.
         self._ready: dict[TopicPartition, None] = {}
+        # By topic: what a batch may hold, where the broker refused a larger one. It lasts as long as the process.
+        self._rooms: dict[str, int] = {}
         self.records = 0
         self.size_bytes = 0
 
@@ -95,12 +91,15 @@ class Outbox:
         return next(iter(self._ready), None)
 
     def take(self, destination: TopicPartition, fits: Callable[[OutgoingRecord], bool]) -> None:
-        """Take a batch under way: records in order as long as they fit, one that has to go alone by itself."""
+        """Take a batch under way: records in order as long as they fit, and the broker takes so many bytes at once."""
         queue = self._queues[destination]
+        room = self._rooms.get(destination.topic)
+        if room is not None:
+            fits = _within(room, fits)
         taken: list[Run] = []
-        while queue and not (taken and (queue[0].alone or taken[-1].alone)):
+        while queue:
             run = queue[0]
-            count = _count_fitting(run.records[:1] if run.alone else run.records, fits)
+            count = _count_fitting(run.records, fits)
             if count < len(run.records):
                 if count:
                     taken.append(run.split(count))
@@ -118,19 +117,22 @@ class Outbox:
             run.write.settle(len(run.records))
         return sum(len(run.records) for run in taken)
 
-    def too_large(self, destination: TopicPartition) -> int:
-        """The broker never takes the batch under way. Return how many records are refused for good: one or none.
+    def too_large(self, destination: TopicPartition) -> int | None:
+        """The broker never takes the batch under way: the record it held is refused for good.
 
-        A batch of several is not settled by this: once taken back, each of its records goes alone.
+        A batch of several is not settled by this. Return how many bytes the topic's batches hold from now on: half of
+        this one. As it was more than the topic takes, that is never less than half of what the topic takes, and a
+        record that is too large ends in a batch alone.
         """
         taken = self._under_way[destination]
         if sum(len(run.records) for run in taken) > 1:
-            for run in taken:
-                run.alone = True
-            return 0
+            half = sum(run.size_bytes for run in taken) // 2
+            # Several partitions' batches are under way at once: what one learned the next must not forget.
+            self._rooms[destination.topic] = min(half, self._rooms.get(destination.topic, half))
+            return self._rooms[destination.topic]
         self._pop(destination)
         taken[0].write.refuse(taken[0].indexes[0])
-        return 1
+        return None
 
     def take_back(self) -> None:
         """Put every batch under way back to the head of its queue, in order."""
@@ -157,6 +159,25 @@ class Outbox:
         if self._queues[destination]:
             self._ready[destination] = None
         return taken
+
+
+def _size_bytes(record: OutgoingRecord) -> int:
+    return len(record.value) + len(record.key or b"")
+
+
+def _within(room: int, fits: Callable[[OutgoingRecord], bool]) -> Callable[[OutgoingRecord], bool]:
+    """Let no more in than there is room for, but always a first one."""
+    used = 0
+
+    def fits_both(record: OutgoingRecord) -> bool:
+        nonlocal used
+        size = _size_bytes(record)
+        if used and used + size > room:
+            return False
+        used += size
+        return fits(record)
+
+    return fits_both
 
 
 def _count_fitting(records: Sequence[OutgoingRecord], fits: Callable[[OutgoingRecord], bool]) -> int:

@@ -94,7 +94,7 @@ class KafkaWriter:
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._problem: str | None = None
-        self._confirmed = self._refused = self._batches = self._producers = 0
+        self._confirmed = self._refused = self._halved = self._batches = self._producers = 0
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -195,7 +195,7 @@ class KafkaWriter:
     async def _send_for_ever(self) -> None:
         retry_s = _FIRST_RETRY_S
         while True:
-            settled = self._confirmed + self._refused
+            progress = self._confirmed, self._refused, self._halved
             try:
                 self._producer = await self._start_producer(self._settings)
                 self._producers += 1
@@ -207,7 +207,7 @@ class KafkaWriter:
                     log.warning("kafka_write_failed", reason=problem, queued_records=self._outbox.records)
                 self._problem = problem
             await self._dismiss()
-            if self._confirmed + self._refused > settled:
+            if progress != (self._confirmed, self._refused, self._halved):
                 retry_s = _FIRST_RETRY_S
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, _LAST_RETRY_S)
@@ -252,7 +252,7 @@ class KafkaWriter:
             self._problem = None
         else:
             if isinstance(error, _TOO_LARGE):
-                self._refused += self._outbox.too_large(destination)
+                self._too_large(destination)
             # Also after a refusal: the sequence number that the batch had is missing at the broker for ever.
             self._failure = self._failure or error
         self._work.set()
@@ -260,6 +260,19 @@ class KafkaWriter:
             self._room.set()
         if self._outbox.records == 0:
             self._empty.set()
+
+    def _too_large(self, destination: TopicPartition) -> None:
+        room = self._outbox.too_large(destination)
+        if room is None:
+            self._refused += 1
+            return
+        self._halved += 1
+        log.warning(
+            "kafka_batch_refused",
+            topic=destination.topic,
+            batches_hold_bytes=room,
+            remedy="records go on in smaller batches until the next start; raise the topic's max.message.bytes to 1 MB",
+        )
 
     async def _dismiss(self, *, settle_s: float = SETTLE_S) -> None:
         """Throw the producer away and take back what it did not get confirmed."""

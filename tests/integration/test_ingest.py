@@ -29,7 +29,7 @@ from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord
 from deploy.sandbox.brokers import Brokers
 from tests.gateway_messages import backlog_notice, compact, envelope, sealed, upgrade_status
-from tests.integration.fold_topics import until
+from tests.integration.fold_topics import read, until
 from tests.integration.gateway_house import Platform, RunningIngest, records, statuses
 
 DEVICES = [f"bf{number:018d}" for number in range(40)]
@@ -216,17 +216,7 @@ async def test_a_stop_sends_every_acknowledgement(
 async def test_a_message_that_kafka_refuses_as_too_large_becomes_a_dead_letter(
     settings: KafkaSettings, platform: Platform, gateway_account: GatewayAccount, writer: KafkaWriter
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
-    await admin.start()
-    for topic in ("observations", "dead-letters"):
-        await admin.alter_configs(
-            [
-                ConfigResource(
-                    ConfigResourceType.TOPIC, f"{settings.prefix}.{topic}.v1", {"max.message.bytes": "8000"}
-                )
-            ]
-        )
-    await admin.close()
+    await _take_at_most(settings, 8000)
     key = gateway_account.access_key.reveal()
     running = RunningIngest([gateway_account], writer)
     platform.push_statuses("d", range(5))
@@ -240,6 +230,43 @@ async def test_a_message_that_kafka_refuses_as_too_large_becomes_a_dead_letter(
     assert letter["reason"] == "too_large"
     assert letter["payload_bytes"] > 40_000
     assert await statuses(settings, 10) == {"d": list(range(10))}
+
+
+async def test_a_topic_that_takes_small_batches_only_is_written_in_such_batches(
+    settings: KafkaSettings, writer: KafkaWriter
+) -> None:
+    await _take_at_most(settings, 16_000)
+    large = OutgoingRecord("observations", b"d", secrets.token_hex(20_000).encode(), 1)
+    # The broker confirms a setting before it holds.
+    await until(lambda: _is_refused(writer, large))
+    values = [secrets.token_hex(300).encode() for _ in range(2000)]
+    records = [OutgoingRecord("observations", b"d", value, 1) for value in values]
+
+    assert await writer.write(records) == []
+    learned = writer.statistics()
+    assert await writer.write(records) == []
+    then = writer.statistics()
+
+    written = [message.value() for message in await read(settings, "observations", 4000)]
+    assert [value for value in written if value != large.value] == values * 2
+    # 600 bytes each: half of what the topic takes is a dozen of them.
+    assert then.batches - learned.batches <= 2000 / 12
+    assert then.producers == learned.producers
+
+
+async def _is_refused(writer: KafkaWriter, record: OutgoingRecord) -> bool:
+    return await writer.write([record]) == [0]
+
+
+async def _take_at_most(settings: KafkaSettings, size_bytes: int) -> None:
+    """Let the topics refuse batches above this size."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    await admin.start()
+    for topic in ("observations", "dead-letters"):
+        name = f"{settings.prefix}.{topic}.v1"
+        changed = {"max.message.bytes": str(size_bytes)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changed)])
+    await admin.close()
 
 
 async def test_progress_is_written_for_every_source_partition_also_without_messages(

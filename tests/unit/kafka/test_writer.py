@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -54,6 +55,8 @@ class Kafka:
         self.failures: list[Exception] = []
         """Answers of the next batches."""
         self.too_large: set[bytes] = set()
+        self.limit_bytes = 1_000_000
+        """Of a batch's values."""
         self.silent = False
         self.starts = 0
         self.start_failures: list[Exception] = []
@@ -94,7 +97,7 @@ class ScriptedProducer:
             return
         values = [value for _, value, _ in batch.records]
         failure = self._dead or (kafka.failures.pop(0) if kafka.failures else None)
-        if failure is None and kafka.too_large & set(values):
+        if failure is None and (kafka.too_large & set(values) or sum(map(len, values)) > kafka.limit_bytes):
             failure = MessageSizeTooLargeError()
         if failure is not None:
             self._dead = OutOfOrderSequenceNumber()
@@ -222,6 +225,37 @@ async def test_a_record_too_large_is_named_and_the_others_go_on() -> None:
         assert kafka.values() == [f"device-{number}".encode() for number in (0, 1, 3, 4, 6, 7)]
         assert await writer.write(_records(1)) == []
         assert (writer.statistics().refused, writer.statistics().confirmed) == (2, 7)
+
+
+@in_virtual_time
+async def test_a_topic_of_small_batches_is_learned_once_and_keeps_batches_of_at_least_half_its_size() -> None:
+    kafka = Kafka()
+    kafka.limit_bytes = 200
+    records = _records(500)
+    values = [record.value for record in records]
+    async with _writer(kafka) as writer:
+        assert await writer.write(records) == []
+        assert kafka.values() == values
+        # From 8 KB of keys and values: 3,945, 1,969, 977, 482, 235 bytes, of which 150 are values.
+        assert (kafka.starts, writer.statistics().refused) == (1 + 5, 0)
+        assert len(kafka.batches) <= sum(map(len, values)) / 50
+
+        assert await writer.write(records) == []
+        assert kafka.values() == values * 2
+        assert kafka.starts == 1 + 5
+
+
+@in_virtual_time
+async def test_one_record_too_large_leaves_the_others_their_batches() -> None:
+    kafka = Kafka()
+    kafka.limit_bytes = 1000
+    records = _records(300)
+    records[150] = msgspec.structs.replace(records[150], value=b"x" * 1100)
+    async with _writer(kafka) as writer:
+        assert await writer.write(records) == [150]
+        assert await writer.write(_records(100)) == []
+    assert sum(kafka.batches) == 399
+    assert len(kafka.batches) <= 20
 
 
 @in_virtual_time
