@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from consumer.dead_letters import LEAST_LETTER_BYTES
 from consumer.errors import AccountStopped
 from consumer.gateway import GatewayThread
 from consumer.progress import ProgressBook
@@ -227,7 +228,8 @@ class AccountIngest:
                 log.error(
                     "dead_letter_refused",
                     account=self._account.name,
-                    remedy="the dead-letters topic takes not even 20 KB: raise its max.message.bytes",
+                    remedy=f"the dead-letters topic takes less than {LEAST_LETTER_BYTES // 1024} KB: raise its"
+                    " max.message.bytes",
                 )
                 await asyncio.sleep(_REFUSED_RETRY_S)
         raise AssertionError("the limits repeat for ever")

@@ -1,6 +1,7 @@
 """Dead letters: what can never succeed, kept as it came so that an operator can look at it and replay it.
 
-The payload stays encrypted. Cut to 256 KiB it is at most 350 KB of base64: always far under Kafka's 1 MB.
+The payload stays encrypted. Cut to 256 KiB it is at most 350 KB of base64: always far under Kafka's 1 MB. Where even
+that is too much for the topic, a letter without payload takes less than `LEAST_LETTER_BYTES`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from consumer.sink import OutgoingRecord
 from consumer.source import position_text
 from schemas import RAW_LIMIT_BYTES, DeadLetter, Position
 
-_PROPERTIES_LIMIT: Final = 16
-_PROPERTY_LIMIT: Final = 1024
+LEAST_LETTER_BYTES: Final = 12 * 1024
+"""More than any letter without payload: its properties, and names of topics and accounts."""
+_PROPERTIES_BYTES: Final = 8 * 1024
+_PROPERTY_LIMIT: Final = 512
+"""Characters of a name and of a value. In JSON one takes six bytes at most, so that one property always has room."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -52,5 +56,13 @@ def dead_letter(
 
 def _cut(properties: Mapping[str, str]) -> dict[str, str]:
     """Bound the properties: the gateway sends two short ones, a stranger could send a megabyte."""
-    first = sorted(properties.items())[:_PROPERTIES_LIMIT]
-    return {key[:_PROPERTY_LIMIT]: value[:_PROPERTY_LIMIT] for key, value in first}
+    kept: dict[str, str] = {}
+    left_bytes = _PROPERTIES_BYTES
+    # The encryption first: without it nobody could ever decrypt the payload.
+    for name, value in sorted(properties.items(), key=lambda item: (item[0] != "em", item)):
+        name, value = name[:_PROPERTY_LIMIT], value[:_PROPERTY_LIMIT]  # noqa: PLW2901 (cut, not exchanged)
+        left_bytes -= len(_encode({name: value}))
+        if left_bytes < 0:
+            break
+        kept[name] = value
+    return kept
