@@ -19,6 +19,7 @@ import structlog
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    KafkaError,
     NotCoordinatorForGroupError,
     NotEnoughReplicasError,
 )
@@ -41,6 +42,8 @@ COORDINATOR_COMES: Final = (
     NotCoordinatorForGroupError,
 )
 
+_MEET_LEADERS: Final = ("aiokafka.consumer.fetcher", "aiokafka.producer.sender")
+
 _QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'?]*\?)[^\s\"'\\]+", re.IGNORECASE)
 
 _TEMPLATES: Final = 1000
@@ -49,6 +52,8 @@ SHORTEST_SECRET: Final = 4
 """A shorter text would star ordinary words; no cloud and no broker gives out such a secret."""
 
 
+LEADER_COMES_S: Final = 10.0
+"""A new topic's partitions get their leaders within a second, after a broker's end within a few."""
 REPEATED_AFTER_S: Final = 10.0
 """A library that retries ten times a second with a dozen clients is heard this often, with the number left out."""
 
@@ -78,6 +83,29 @@ class Throttle(logging.Filter):
         return True
 
 
+class LeaderComes(logging.Filter):
+    """Takes a partition without a leader for trouble only once that has lasted.
+
+    The library complains whenever it reads or writes a partition that was made a moment ago, or whose leader is just
+    changing; it tries again ten times a second, until there is one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._since = self._last = -math.inf
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log the record."""
+        if record.name not in _MEET_LEADERS or not any(map(_says_no_leader, record.args or ())):
+            return True
+        now = self._clock()
+        if now - self._last > LEADER_COMES_S:
+            self._since = now
+        self._last = now
+        return now - self._since > LEADER_COMES_S or _for_debugging(record)
+
+
 def is_worth_telling(record: logging.LogRecord) -> bool:
     """Whether to log the record, as a filter asks.
 
@@ -89,9 +117,19 @@ def is_worth_telling(record: logging.LogRecord) -> bool:
     broker takes over another's groups; the library asks again. One that stays away is told as `kafka_unreachable`.
     """
     if record.name == "aiokafka.consumer.group_coordinator" and _waits_for_coordinator(record):
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger().isEnabledFor(logging.DEBUG)
+        return _for_debugging(record)
     return record.name != "aiokafka.producer.sender" or NotEnoughReplicasError not in (record.args or ())
+
+
+def _says_no_leader(argument: object) -> bool:
+    """The fetcher tells the error itself, the sender its class."""
+    kind = argument if isinstance(argument, type) else type(argument)
+    return issubclass(kind, KafkaError) and getattr(kind, "invalid_metadata", False)
+
+
+def _for_debugging(record: logging.LogRecord) -> bool:
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 def _waits_for_coordinator(record: logging.LogRecord) -> bool:
@@ -147,6 +185,7 @@ def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | Non
         )
     )
     handler.addFilter(is_worth_telling)
+    handler.addFilter(LeaderComes())
     handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]

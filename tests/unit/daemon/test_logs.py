@@ -14,11 +14,12 @@ from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     NotEnoughReplicasError,
     NotLeaderForPartitionError,
+    RequestTimedOutError,
     UnknownError,
 )
 
 from bridge.config import LogSettings
-from bridge.logs import REPEATED_AFTER_S, Redactor, Throttle, configure_logs
+from bridge.logs import REPEATED_AFTER_S, LeaderComes, Redactor, Throttle, configure_logs
 from consumer.secret import Secret
 from tests.restored_logging import restored_logging
 
@@ -36,10 +37,10 @@ def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_ar
     sender = logging.getLogger("aiokafka.producer.sender")
 
     sender.warning("Got error produce response on %s, retrying. Error: %s", "t-0", NotEnoughReplicasError)
-    sender.warning("Got error produce response on %s, retrying. Error: %s", "t-0", NotLeaderForPartitionError)
+    sender.warning("Got error produce response on %s, retrying. Error: %s", "t-0", RequestTimedOutError)
 
     (line,) = stream.getvalue().splitlines()
-    assert "NotLeader" in line
+    assert "RequestTimedOut" in line
 
 
 @pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["debug", "debug"])])
@@ -56,6 +57,34 @@ def test_coordinator_that_is_still_coming_is_no_error_line_but_one_that_refuses_
     levels = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
     # The throttle hears both as the same message: the refusal is told first where the other was filtered.
     assert levels == (told or ["error"])
+
+
+@pytest.mark.parametrize(
+    ("library", "awaited", "other"),
+    [
+        ("aiokafka.consumer.fetcher", NotLeaderForPartitionError("t-0"), UnknownError()),
+        ("aiokafka.producer.sender", NotLeaderForPartitionError, RequestTimedOutError),
+    ],
+)
+def test_partition_whose_leader_is_coming_is_not_told_but_one_that_stays_without_is(
+    library: str, awaited: object, other: object
+) -> None:
+    now_s = 0.0
+    leader_comes = LeaderComes(lambda: now_s)
+
+    def is_told(error: object) -> bool:
+        return leader_comes.filter(
+            logging.LogRecord(library, 40, "", 0, "Trouble at %s: %s", (1, error), None)
+        )
+
+    # Topics are made, and much later one's leader is lost for good.
+    for began_s in (0.0, 1000.0):
+        for passed_s in range(10):
+            now_s = began_s + passed_s
+            assert not is_told(awaited)
+            assert is_told(other)
+    now_s += 2
+    assert is_told(awaited)
 
 
 def configured(log_format: str, level: str = "info", *secrets: str) -> io.StringIO:
