@@ -45,10 +45,11 @@ class _Run(Struct, gc=False):
 class Course:
     """One source partition, since the process began."""
 
-    __slots__ = ("_let_go", "_runs", "_settled_up_to")
+    __slots__ = ("_furthest", "_let_go", "_runs", "_settled_up_to")
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
+        self._furthest: _Run | None = None
         self._let_go: tuple[Place, Place] | None = None
         """First and last message behind a hole. Until the gateway has gone back, all that follows is let go too."""
         self._settled_up_to: Place | None = None
@@ -61,6 +62,11 @@ class Course:
 
     def judge(self, place: Place, published_at_ms: int) -> Verdict:
         """Tell what to do with the messages of an entry; `place` is the first of them that came now."""
+        ledger, entry, _ = place
+        furthest = self._furthest
+        follows = furthest is not None and ledger == furthest.ledger and entry == furthest.last + 1
+        if follows and self._let_go is None:
+            return Verdict.NEW
         if self._let_go is not None:
             first, last = self._let_go
             if place > last:
@@ -68,11 +74,10 @@ class Course:
                 return Verdict.TOO_EARLY
             self._settled_up_to = max(first, place)
             self._let_go = None
-        ledger, entry, _ = place
         for run in self._runs:
             if run.ledger == ledger and run.first <= entry <= run.last:
                 return Verdict.CAME_BEFORE if published_at_ms <= run.published_at_ms else Verdict.NEW
-        if self._is_behind_hole(place):
+        if not follows and self._is_behind_hole(place):
             self._let_go = place, place
             return Verdict.TOO_EARLY
         return Verdict.NEW
@@ -80,18 +85,29 @@ class Course:
     def add(self, place: Place, published_at_ms: int) -> None:
         """Take note of a new entry that came whole."""
         ledger, entry, _ = place
-        runs = self._runs
-        for run in runs:
-            if run.ledger == ledger and run.last + 1 == entry:
-                run.last = entry
-                run.published_at_ms = max(run.published_at_ms, published_at_ms)
-                return
-        runs.append(_Run(ledger, entry, entry, published_at_ms))
-        del runs[:-_RUNS]
+        furthest = self._furthest
+        if furthest is not None and ledger == furthest.ledger and entry == furthest.last + 1:
+            run = furthest
+        else:
+            run = self._run_up_to(ledger, entry - 1) or self._new_run(place, published_at_ms)
+            if furthest is None or (ledger, entry) > (furthest.ledger, furthest.last):
+                self._furthest = run
+        run.last = entry
+        run.published_at_ms = max(run.published_at_ms, published_at_ms)
+
+    def _run_up_to(self, ledger: int, entry: int) -> _Run | None:
+        return next((run for run in self._runs if run.ledger == ledger and run.last == entry), None)
+
+    def _new_run(self, place: Place, published_at_ms: int) -> _Run:
+        ledger, entry, _ = place
+        run = _Run(ledger, entry, entry, published_at_ms)
+        self._runs.append(run)
+        del self._runs[:-_RUNS]
+        return run
 
     def _is_behind_hole(self, place: Place) -> bool:
         ledger, entry, _ = place
         if self._settled_up_to is not None and (ledger, entry) <= self._settled_up_to[:2]:
             return False
-        latest = max(((run.ledger, run.last) for run in self._runs), default=None)
-        return latest is None or ((ledger, entry) > latest and (ledger, entry) != (latest[0], latest[1] + 1))
+        furthest = self._furthest
+        return furthest is None or (ledger, entry) > (furthest.ledger, furthest.last)

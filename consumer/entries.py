@@ -61,11 +61,16 @@ class Entries:
         while start < len(messages):
             message = messages[start]
             message_id = message.message_id()
-            stop, is_whole = _end_of_entry(messages, start, message_id)
             place, published_at_ms = _place(message_id), message.publish_timestamp()
+            stop, is_whole = (
+                (start + 1, True) if place[2] < 0 else _end_of_entry(messages, start, message_id)
+            )
             verdict = course.judge(place, published_at_ms)
             if verdict is Verdict.NEW:
-                new += messages[start:stop]
+                if stop - start == len(messages):
+                    new = messages
+                else:
+                    new.extend(messages[start:stop])
                 if is_whole:
                     self._begun.pop(partition, None)
                     course.add(place, published_at_ms)
