@@ -67,10 +67,7 @@ class Entries:
             )
             verdict = course.judge(place, published_at_ms)
             if verdict is Verdict.NEW:
-                if stop - start == len(messages):
-                    new = messages
-                else:
-                    new.extend(messages[start:stop])
+                new.extend(messages[start:stop])
                 if is_whole:
                     self._begun.pop(partition, None)
                     course.add(place, published_at_ms)
