@@ -40,7 +40,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retention_margin_s: float = 600.0
     """A gap is assumed this much before `retention_s` has passed. A copy that Kafka confirms nothing to for half of it
     leaves its source partitions to others."""
-    max_unconfirmed_messages: int = 20_000
+    max_unconfirmed_messages: int = 4000
     """Received and not yet confirmed by Kafka: the pump pauses above it."""
     max_unconfirmed_bytes: int = 32 * 1024 * 1024
     """As `max_unconfirmed_messages`, in bytes."""
