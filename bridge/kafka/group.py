@@ -20,6 +20,23 @@ LEAVE_WITHIN_S: Final = 2.0
 there. Without Kafka the library waits up to 40 s for each answer."""
 
 
+def keep_commits_quiet(consumer: AIOKafkaConsumer) -> None:
+    """See to it that a commit which nobody waits for any more may fail unheard. The consumer has been started.
+
+    The library shields the request of each commit from the cancellation of who waits for it. A request that fails
+    afterwards, at the latest when the connection is closed, would be an error that asyncio complains about.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 (there is no other way to the request's task)
+    commit = coordinator._do_commit_offsets  # noqa: SLF001
+
+    def retrieved(*arguments: object) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(commit(*arguments))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    coordinator._do_commit_offsets = retrieved  # noqa: SLF001
+
+
 async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Reach) -> bool:
     """Start a consumer, which waits for its first assignment; False when `stop` came before. Raises KafkaError.
 
@@ -27,7 +44,10 @@ async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Rea
     """
     reach.watch(consumer._client)  # noqa: SLF001 (what all its requests pass)
     try:
-        return await unless_stopped(stop, consumer.start())
+        joined = await unless_stopped(stop, consumer.start())
+        if joined:
+            keep_commits_quiet(consumer)
+        return joined
     except (KafkaError, OSError) as error:
         reach.failed(error)
         raise

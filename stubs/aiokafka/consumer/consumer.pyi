@@ -9,6 +9,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, OffsetAndTimesta
 
 class AIOKafkaConsumer:
     _client: Any
+    _coordinator: Any
     def __init__(
         self,
         *topics: str,

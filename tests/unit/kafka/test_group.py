@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
 import structlog
 from aiokafka.errors import KafkaConnectionError
 
-from bridge.kafka.group import join_group, leave_group
+from bridge.kafka.group import join_group, keep_commits_quiet, leave_group
 from bridge.kafka.reach import Reach
 from tests.virtual_time import in_virtual_time
 
@@ -68,3 +69,37 @@ async def test_group_that_does_not_answer_the_leaving_is_left_with_the_connectio
 
     assert [line["event"] for line in lines] == ["group_not_left"]
     assert consumer.client_closed
+
+
+class Coordinator:
+    """Answers commits as the library does, when the connection is closed."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    async def _do_commit_offsets(self, _assignment: object, _offsets: object) -> None:
+        await self.closed.wait()
+        raise KafkaConnectionError("the connection is closed")
+
+    async def commit_offsets(self) -> None:
+        await asyncio.shield(self._do_commit_offsets(None, None))
+
+
+@in_virtual_time
+async def test_commit_that_nobody_waits_for_any_more_fails_unheard() -> None:
+    consumer: Any = Consumer()
+    consumer._coordinator = coordinator = Coordinator()
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    keep_commits_quiet(consumer)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await coordinator.commit_offsets()
+    coordinator.closed.set()
+    await asyncio.sleep(1)
+    gc.collect()
+    assert complaints == []
+
+    with pytest.raises(KafkaConnectionError):
+        await coordinator.commit_offsets()
