@@ -21,6 +21,8 @@ _DISCONNECTED_S: Final = 1.5
 _ACCEPTED_BEFORE_RENEWAL: Final = 2
 """The client's own back-off grows to a minute; a gateway that accepts us twice in a row is subscribed to anew."""
 
+_MAY_BE_OVER: Final = "it refuses the account, which a gateway that restarts does as well: it is asked again"
+
 _STEPPED_ASIDE: Final = (
     "what was received is not confirmed by Kafka: its partitions are left to other copies until it is"
 )
@@ -92,12 +94,16 @@ class ConnectionWatch:
     def _disconnected(self, connection: Connection, result: ProbeResult, asked_at_s: float) -> None:
         if result.message not in self._told:
             self._told.add(result.message)
+            reason, remedy = result.what, result.remedy or "none, it is tried again by itself"
+            if result.refused:
+                # What and why is said once, when the refusal is final.
+                reason, remedy = _MAY_BE_OVER, "none yet: a refusal that stays stops the account, and is explained"
             log.warning(
                 "gateway_disconnected",
                 account=self._account.name,
                 outcome=result.outcome,
-                reason=result.what,
-                remedy=result.remedy or "none, it is tried again by itself",
+                reason=reason,
+                remedy=remedy,
             )
         self.state, self.message = "connecting", result.message
         self._refusals.judge(result, asked_at_s)

@@ -141,7 +141,7 @@ async def test_refusal_of_every_account_ends_with_3(
     assert gateway_account.name in refused["error"]
     assert (refused["exit_code"], "access_key" in refused["error"]) == (3, False)
     (warned,), (told,) = bridge.log("gateway_disconnected"), bridge.log("account_stopped")
-    assert warned["reason"] == told["reason"]
+    assert (warned["outcome"], warned["reason"] == told["reason"]) == ("wrong_key", False)
     assert "refuses the access key" in told["reason"]
     assert f"accounts.{gateway_account.name}.access_key_file" in told["remedy"]
     # The bridge's own: the Kafka library has its own errors while a coordinator comes up.

@@ -87,8 +87,13 @@ async def test_a_short_break_asks_nobody_a_long_one_is_explained() -> None:
 async def test_a_refusing_gateway_stops_the_account_within_fifteen_seconds() -> None:
     line = Line("wrong_key")
     began_s = asyncio.get_running_loop().time()
-    with pytest.raises(AccountStopped, match="told: wrong_key"):
+    with structlog.testing.capture_logs() as logs, pytest.raises(AccountStopped, match="told: wrong_key"):
         await line.start()
+    # The stop tells what is wrong and the remedy; the warning before it does not say the same.
+    (warned,) = logs
+    assert warned["outcome"] == "wrong_key"
+    assert "told: wrong_key" not in str(warned)
+    assert line.watch.message == "told: wrong_key: mend it"
     assert 10.0 <= asyncio.get_running_loop().time() - began_s <= 15.0
 
 
