@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from deploy.sandbox.demo.story import verdict
 from deploy.sandbox.public_topics import PublicRecord
-from deploy.sandbox.verify import compare_truth_and_state, count_attempts, find_broken_revisions
+from deploy.sandbox.verify import AttemptCount, compare_truth_and_state, count_attempts, find_broken_revisions
 
 
 def truth(*channels: tuple[str, str, str | None], removed: bool = False) -> dict[str, Any]:
@@ -185,3 +186,13 @@ def attempt_event(revision: int, number: int) -> PublicRecord:
         "attempt": {"attempt_id": f"id{number}"},
     }
     return PublicRecord(partition=0, offset=revision, key="d1", value=value, headers={})
+
+
+def test_the_demo_fails_for_a_wrong_state_a_broken_revision_or_a_phantom() -> None:
+    right = compare_truth_and_state([truth(("0", "failed", "1"))], {"d1": state(("0", "failed", "1"))})
+    wrong = compare_truth_and_state([truth(("0", "failed", "1"))], {"d1": state(("0", "succeeded", "1"))})
+
+    assert verdict(right, AttemptCount(began=1, merged=1), []) == 0
+    assert verdict(wrong, AttemptCount(began=1), []) == 1
+    assert verdict(right, AttemptCount(began=1), ["a hole"]) == 1
+    assert verdict(right, AttemptCount(began=1, phantom=1), []) == 1
