@@ -19,10 +19,11 @@ import structlog
 from consumer.dead_letters import LEAST_LETTER_BYTES
 from consumer.errors import AccountStopped
 from consumer.gateway import GatewayThread
+from consumer.partial import confirmed_part
 from consumer.progress import ProgressBook
 from consumer.progress_writer import ProgressWriter
 from consumer.settings import GatewayAccount
-from consumer.sink import OutgoingRecord, ProgressReader, Sink
+from consumer.sink import OutgoingRecord, ProgressReader, Sink, SinkClosed
 from consumer.slices import Slice, Slicer
 from consumer.statistics import AccountStatistics, Counters
 from consumer.translation import Translator, refused_as_too_large
@@ -194,7 +195,12 @@ class AccountIngest:
                 count += len(piece.records)
             # 7. Produce, and wait for the broker's confirmation of each record.
             if count:
-                await self._write(taken)
+                try:
+                    await self._write(taken)
+                except SinkClosed as closed:
+                    for piece in confirmed_part(taken, closed.confirmed):
+                        self._gateway_thread().acknowledge(piece)
+                    raise
             # 8. Acknowledge the entries that are now done; the gateway's thread sends it.
             for piece in taken:
                 self._gateway_thread().acknowledge(piece)

@@ -24,6 +24,14 @@ class OutgoingRecord(Struct, frozen=True, gc=False):
     partition: int | None = None
 
 
+class SinkClosed(Exception):
+    """Nothing more is taken. Of the call that raises it the first `confirmed` records are done."""
+
+    def __init__(self, confirmed: int) -> None:
+        self.confirmed = confirmed
+        super().__init__(f"closed after {confirmed} records")
+
+
 class Sink(Protocol):
     """Takes records in order and confirms them."""
 
@@ -31,6 +39,7 @@ class Sink(Protocol):
         """Return once the broker confirmed every record; retries transient failures for ever, keeping the order.
 
         The result names, by index, the records the broker refuses for good as too large (normally none).
+        Raises SinkClosed where there is an end to what is wanted (a terminal; never Kafka): the account ends by it.
         Calls from several tasks may overlap; each call's records keep their order, as do the calls' own.
         """
         ...

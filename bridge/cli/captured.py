@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from bridge.cli.failure import CommandFailed
 from bridge.exit_codes import ExitCode
+from bridge.typed import exists, no_such_file, typed_file
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _FOLDS_OWN: Final = "observations/"
@@ -54,13 +55,20 @@ def read_captured(file: str) -> Captured:
             with Path(file).open("rb") as opened:
                 content = opened.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise CommandFailed(ExitCode.USAGE, f"Cannot read {file}: {error.strerror}.") from error
+        if not exists(file):
+            raise CommandFailed(
+                ExitCode.USAGE,
+                f"FILE: {no_such_file(file)}. Name a file that holds the message; the message"
+                " itself goes to standard input.",
+            ) from error
+        raise CommandFailed(ExitCode.USAGE, f"Cannot read {typed_file(file)}: {error.strerror}.") from error
+    where = "standard input" if file == "-" else typed_file(file)
     if len(content) > _MOST_BYTES:
         raise CommandFailed(
-            ExitCode.DATA, f"{file} is larger than any message: {_MOST_BYTES} bytes are read."
+            ExitCode.DATA, f"{where} is larger than any message: {_MOST_BYTES} bytes are read."
         )
     if not content.strip():
-        raise CommandFailed(ExitCode.DATA, f"There is no message in {file}.")
+        raise CommandFailed(ExitCode.DATA, f"There is no message in {where}.")
     return captured(content.strip())
 
 

@@ -15,13 +15,13 @@ from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter, validators
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from bridge.cli.console import console, write_json
 from bridge.cli.dead_letters import no_letter
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import kafka_settings, partitions_of, run_with_kafka
-from bridge.cli.letters import OfAccount, OfReason, Since, Wanted, read_letters, since_ms
+from bridge.cli.letters import OfAccount, OfReason, Present, Since, Wanted, read_letters, since_ms
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
 from bridge.cli.reasons import remedy_of
 from bridge.cli.replay_plan import Plan, plan_tables
@@ -48,6 +48,7 @@ def replay(
     key: Annotated[
         str | None, Parameter(help="One source position, as `dead-letters list` shows it.")
     ] = None,
+    /,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     every: Annotated[bool, Parameter(name="--all", help="All of them.", negative=())] = False,
@@ -55,15 +56,21 @@ def replay(
     account: OfAccount = (),
     since: Since = None,
     limit: Annotated[
-        int, Parameter(help="Replay at most so many.", validator=validators.Number(gt=0))
-    ] = 10_000,
+        int | None,
+        Parameter(
+            help="Take only so many, to try it; the same ones come first the next time.",
+            validator=validators.Number(gt=0),
+        ),
+    ] = None,
     yes: Annotated[bool, Parameter(help="Do not ask before writing.", negative=())] = False,
     json: AsJson = None,
 ) -> int:
     """Verify and decode dead letters again, and have the cloud asked about the devices they name.
 
     Takes one by its source position, those of `--reason`, or `--all`; `--account` and `--since` narrow it. Each device
-    gets one hint, however many letters name it. Ends with 5 when the one letter is not there or cannot be replayed.
+    gets one hint, however many letters name it. The letters stay where they are, and are taken again the next time.
+
+    Ends with 5 when the one letter is not there or cannot be replayed.
     """
     if (key is not None) + bool(every or reason) != 1:
         raise CommandFailed(ExitCode.USAGE, "Say which: one source position, --reason, or --all.")
@@ -75,7 +82,11 @@ def replay(
     configure_logs(LogSettings(level="error"), Redactor(secret for secret in secrets if secret is not None))
     wanted = Wanted(key=key, reasons=frozenset(reason), accounts=frozenset(account), since_ms=since_ms(since))
     as_json = wants_json(json)
-    plan = _planned(settings, wanted, gateways, limit)
+    present = Present()
+    plan = _planned(settings, wanted, present, gateways, limit)
+    if not plan.limit_reached:
+        for note in present.check(wanted, accounts):
+            print(note, file=sys.stderr)
     if key is not None:
         _check_one(plan, key)
     if not as_json:
@@ -88,14 +99,18 @@ def replay(
             run_with_kafka(settings, _write(settings, [*plan.hints.values()], step))
         written = len(plan.hints)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(plan.report(written)).decode() + "\n")
+        write_json(plan.report(written))
     elif plan.hints:
         print(f"{written} hints written." if written else "Nothing was written.")
     return ExitCode.OK
 
 
 def _planned(
-    settings: KafkaSettings, wanted: Wanted, gateways: Mapping[str, GatewayAccount], limit: int
+    settings: KafkaSettings,
+    wanted: Wanted,
+    present: Present,
+    gateways: Mapping[str, GatewayAccount],
+    limit: int | None,
 ) -> Plan:
     """1. Read and judge."""
     try:
@@ -103,24 +118,30 @@ def _planned(
             task = progress.add_task("", total=None)
             return run_with_kafka(
                 settings,
-                _plan(settings, wanted, gateways, limit, lambda count: progress.advance(task, count)),
+                _plan(settings, wanted, present, gateways, limit, step=lambda: progress.advance(task)),
             )
     except Misconfigured as mistake:
         raise CommandFailed(ExitCode.USAGE, f"{mistake}.") from mistake
 
 
 async def _plan(
-    settings: KafkaSettings, wanted: Wanted, gateways: Mapping[str, GatewayAccount], limit: int, step: Step
+    settings: KafkaSettings,
+    wanted: Wanted,
+    present: Present,
+    gateways: Mapping[str, GatewayAccount],
+    limit: int | None,
+    *,
+    step: Callable[[], None],
 ) -> Plan:
     plan = Plan()
-    async with contextlib.aclosing(read_letters(settings, wanted)) as letters:
+    async with contextlib.aclosing(read_letters(settings, wanted, present)) as letters:
         async for letter in letters:
             if plan.letters == limit:
                 plan.limit_reached = True
                 break
             now_ms = time.time_ns() // 1_000_000
             plan.take(letter.dead_letter, replay_letter(letter.dead_letter, gateways, now_ms))
-            step(1)
+            step()
     return plan
 
 
@@ -137,10 +158,10 @@ def _check_one(plan: Plan, key: str) -> None:
 
 def _show(plan: Plan, accounts: Mapping[str, Account]) -> None:
     """2. Tell what was found."""
-    console = Console(highlight=False)
+    screen = console()
     rates = {name: each.api.api.rate_per_s for name, each in accounts.items() if each.api is not None}
     for part in plan_tables(plan, rates):
-        console.print(part)
+        screen.print(part)
 
 
 def _agreed(count: int) -> bool:
@@ -186,12 +207,12 @@ def _record(hint: Observation, now_ms: int) -> OutgoingRecord:
 
 def _progress(what: str) -> Progress:
     """Return a bar on standard error, for people only."""
-    console = Console(stderr=True)
+    screen = console(stderr=True)
     return Progress(
         TextColumn(what),
         BarColumn(),
         MofNCompleteColumn(),
-        console=console,
+        console=screen,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not screen.is_terminal,
     )

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import heapq
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter, validators
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bridge.cli.console import console, print_rows, write_json
 from bridge.cli.failure import CommandFailed
-from bridge.cli.kafka import kafka_settings, run_with_kafka
-from bridge.cli.letters import Letter, OfAccount, OfReason, Since, Wanted, read_letters, since_ms
-from bridge.cli.lines import full_time, printable
+from bridge.cli.kafka import account_names, kafka_settings, run_with_kafka
+from bridge.cli.letters import Letter, OfAccount, OfReason, Present, Since, Wanted, read_letters, since_ms
+from bridge.cli.lines import full_time
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
 from bridge.cli.reasons import remedy_of
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
+from bridge.typed import printable, typed
 from consumer.replay import FOLDS_OWN, is_cut
 from schemas import DeadLetter
 
 _SHOWN_CHARACTERS: Final = 4000
 """Of a payload on a terminal; `--json` gives all of it."""
+_REASON_WIDTH: Final = 18
+_KEY: Final = re.compile(r"[a-z0-9-]{1,40}/[\w./:-]{1,80}")
+"""What may be repeated whole: something else pasted in its place looks otherwise."""
 
 
 def list_letters(
@@ -48,17 +53,23 @@ def list_letters(
     """
     settings = kafka_settings(config)
     wanted = Wanted(reasons=frozenset(reason), accounts=frozenset(account), since_ms=since_ms(since))
-    latest, counts = run_with_kafka(settings, _collect(settings, wanted, limit))
+    present = Present()
+    latest, counts = run_with_kafka(settings, _collect(settings, wanted, present, limit))
+    for note in present.check(wanted, account_names(config)):
+        print(note, file=sys.stderr)
     if wants_json(json):
         for letter in latest:
-            _write({"type": "dead_letter"} | msgspec.structs.asdict(letter))
-        _write({"type": "summary", "matching": counts.total(), "listed": len(latest), "by_reason": counts})
+            write_json({"type": "dead_letter"} | msgspec.structs.asdict(letter))
+        write_json(
+            {"type": "summary", "matching": counts.total(), "listed": len(latest), "by_reason": counts}
+        )
     else:
         _show_list(latest, counts)
 
 
 def show(
     key: Annotated[str, Parameter(help="Its source position, as `dead-letters list` shows it.")],
+    /,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = None,
@@ -72,16 +83,17 @@ def show(
     if letter is None:
         raise no_letter(key)
     if wants_json(json):
-        sys.stdout.write(letter.value.decode() + "\n")
+        write_json(msgspec.Raw(letter.value))
     else:
         _show_letter(letter.dead_letter)
 
 
 def no_letter(key: str) -> CommandFailed:
     """Return the failure of a command that was to act on a dead letter which is not there."""
+    named = key if _KEY.fullmatch(key) else typed(key)
     return CommandFailed(
         ExitCode.DATA,
-        f"There is no dead letter {key}. They are kept for 30 days; `ota-bridge dead-letters list` shows them.",
+        f"There is no dead letter {named}. They are kept for 30 days; `ota-bridge dead-letters list` shows them.",
     )
 
 
@@ -98,12 +110,12 @@ class ListedLetter(Struct, frozen=True, kw_only=True):
 
 
 async def _collect(
-    settings: KafkaSettings, wanted: Wanted, limit: int
+    settings: KafkaSettings, wanted: Wanted, present: Present, limit: int
 ) -> tuple[list[ListedLetter], Counter[str]]:
     """Return the latest, oldest first, and the count of all by reason; only `limit` are held at a time."""
     counts: Counter[str] = Counter()
     latest: list[tuple[int, int, ListedLetter]] = []
-    async for each in read_letters(settings, wanted):
+    async for each in read_letters(settings, wanted, present):
         letter = each.dead_letter
         counts[letter.reason] += 1
         listed = ListedLetter(
@@ -130,56 +142,49 @@ async def _find(settings: KafkaSettings, key: str) -> Letter | None:
 
 
 def _show_list(latest: Sequence[ListedLetter], counts: Counter[str]) -> None:
-    console = Console(highlight=False)
+    screen = console()
     if not counts:
-        console.print("No dead letters.")
+        screen.print("No dead letters.")
         return
-    table = Table("received", "reason", "source position", "detail", box=None, header_style="dim")
-    for column in table.columns:
-        column.overflow = "fold"
     for letter in latest:
         detail = printable(letter.detail) + (" (payload cut)" if letter.is_cut else "")
-        table.add_row(
-            full_time(letter.received_at_ms),
-            Text(printable(letter.reason), "red"),
-            Text(printable(letter.source_position)),
-            Text(detail),
+        # The key is the last of its line and never broken: it is copied into `show` and `replay`.
+        screen.print(
+            Text.assemble(
+                (full_time(letter.received_at_ms), "dim"),
+                (f"  {printable(letter.reason):<{_REASON_WIDTH}}", "red"),
+                f"  {printable(letter.source_position)}\n",
+                f"    {detail}",
+            )
         )
-    console.print(table)
-    sums = Table("", "reason", "what to do", box=None, header_style="dim")
+    sums = Table("count", "reason", "what to do", box=None, header_style="dim")
+    for column in sums.columns:
+        column.overflow = "fold"
     for reason, count in counts.most_common():
         sums.add_row(str(count), Text(printable(reason), "red"), f"{remedy_of(reason)}.")
-    console.print(sums)
+    screen.print()
+    screen.print(sums)
     if counts.total() > len(latest):
-        console.print(f"The latest {len(latest)} of {counts.total()} are listed; see --limit.", style="dim")
+        screen.print(f"The latest {len(latest)} of {counts.total()} are listed; see --limit.", style="dim")
 
 
 def _show_letter(letter: DeadLetter) -> None:
-    table = Table(box=None, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
     rows = [
         ("source position", letter.source_position),
         ("account", letter.account),
         ("received", full_time(letter.received_at_ms)),
         ("reason", f"{letter.reason}: {letter.detail}"),
         ("what to do", f"{remedy_of(letter.reason)}."),
-        *((f"property {name}", value) for name, value in letter.properties.items()),
+        *((f"property {printable(name)}", value) for name, value in letter.properties.items()),
         ("payload", f"{letter.payload_bytes} bytes, sha256 {letter.payload_sha256}"),
     ]
     if is_cut(letter):
         rows.append(("", f"cut: the first {len(letter.payload)} bytes were kept, it cannot be replayed"))
     elif letter.source_position.startswith(FOLDS_OWN):
         rows.append(("", "an observation that the fold refused"))
-    for what, told in rows:
-        table.add_row(what, Text(printable(told)))
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    screen = console()
+    print_rows(screen, [(what, Text(printable(told))) for what, told in rows])
     text = letter.payload.decode("utf-8", "replace")
-    console.print(Text(printable(text[:_SHOWN_CHARACTERS])))
+    screen.print(Text(printable(text[:_SHOWN_CHARACTERS])))
     if len(text) > _SHOWN_CHARACTERS:
-        console.print(f"… {len(text) - _SHOWN_CHARACTERS} more characters; --json shows all.", style="dim")
-
-
-def _write(line: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        screen.print(f"… {len(text) - _SHOWN_CHARACTERS} more characters; --json shows all.", style="dim")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as text_json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,19 +11,21 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
+from msgspec import Struct
 from rich.text import Text
 
 from bridge.cli.captured import Captured, read_captured
+from bridge.cli.console import console, print_rows, write_json
 from bridge.cli.failure import CommandFailed
-from bridge.cli.lines import full_time, printable
+from bridge.cli.lines import full_time
 from bridge.cli.options import DEFAULT_CONFIG, KEY_VARIABLE, AsJson, ConfigFile, wants_json
 from bridge.cli.push_lines import observation_line
-from bridge.cli.reasons import remedy_of
+from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
 from bridge.config import LogSettings, load_accounts
+from bridge.config.environment import variable_of
 from bridge.exit_codes import ExitCode
 from bridge.logs import Redactor, configure_logs
+from bridge.typed import exists, no_such_file, printable, typed, typed_file
 from consumer.captured import NOWHERE, CapturedMessage, Judgement, judge
 from consumer.errors import Misconfigured
 from consumer.examination import Examination, examine
@@ -33,6 +34,30 @@ from consumer.settings import GatewayAccount, GatewaySettings
 
 _GIVEN: Final = "given"
 """The name of an account of which only the key is known."""
+_ENCRYPTIONS: Final = ("aes_gcm", "aes_ecb")
+_ACCOUNTS: Final = variable_of("accounts.")
+"""How the variables begin that describe accounts."""
+
+
+class _Found(Struct, frozen=True, kw_only=True):
+    """Everything that is told about a message."""
+
+    encryption: str | None
+    examination: Examination
+    judgement: Judgement
+    opens_with: str | None
+    """The other `em` that would decrypt it."""
+    keys: str
+    """Where the keys came from."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it is signed by one of the keys, and the bridge would take it."""
+        return not self.examination.refusals and self.judgement.dead_letter is None
+
+    def remedy(self, reason: str) -> str:
+        """Return what to do."""
+        return remedy_of(reason, keys=self.keys, captured=True)
 
 
 def decrypt(
@@ -43,6 +68,7 @@ def decrypt(
             allow_leading_hyphen=True,
         ),
     ] = "-",
+    /,
     *,
     em: Annotated[
         Literal["aes_gcm", "aes_ecb"] | None,
@@ -61,8 +87,14 @@ def decrypt(
 ) -> int:
     """Check a captured message's signature, decrypt it and show what is in it. Needs no network.
 
-    Ends with 5 when it cannot be decrypted. What is shown may hold personal data of the device's owner.
+    Ends with 0 when one of the keys signed it and the bridge would understand it, else with 5; both show what can be
+    shown. That may hold personal data of the device's owner.
     """
+    if file.startswith("-") and file != "-":
+        raise CommandFailed(
+            ExitCode.USAGE,
+            f"Unknown option: {typed(file.partition('=')[0])}. See `ota-bridge decrypt --help`.",
+        )
     accounts = _accounts(config, account, access_key_file)
     secrets = [key for each in accounts for key in (each.access_key, each.previous_access_key)]
     # What the stage would log about this message is shown anyway.
@@ -70,21 +102,15 @@ def decrypt(
     message = read_captured(file)
     if message.account is not None:
         accounts = sorted(accounts, key=lambda each: each.name != message.account)
-    encryption = em or message.properties.get("em")
     try:
-        examination = examine(message.payload, encryption, accounts)
-        judgement = _judgement(message, encryption, accounts, examination)
+        found = _examined(message, em or message.properties.get("em"), accounts)
     except Misconfigured as mistake:
         raise CommandFailed(ExitCode.USAGE, f"{mistake}.") from mistake
     if wants_json(json):
-        sys.stdout.write(_json(encryption, examination, judgement) + "\n")
+        _write(found)
     else:
-        _show(encryption, examination, judgement)
-        if examination.body is None and encryption is None and examination.envelope is not None:
-            print(
-                "It was read as aes_ecb, since no property em was given: --em tells another.", file=sys.stderr
-            )
-    return ExitCode.DATA if examination.body is None else ExitCode.OK
+        _show(found)
+    return ExitCode.OK if found.is_good else ExitCode.DATA
 
 
 def _accounts(config: Path, name: str | None, key_file: Path | None) -> list[GatewayAccount]:
@@ -94,24 +120,40 @@ def _accounts(config: Path, name: str | None, key_file: Path | None) -> list[Gat
         try:
             key = key_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            if not exists(key_file):
+                raise CommandFailed(
+                    ExitCode.USAGE,
+                    f"--access-key-file: {no_such_file(key_file)}. Name the file that holds the Access Secret, or put"
+                    f" the secret itself into {KEY_VARIABLE}.",
+                ) from error
             told = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise CommandFailed(ExitCode.USAGE, f"Cannot read {key_file}: {told}.") from error
+            raise CommandFailed(ExitCode.USAGE, f"Cannot read {typed_file(key_file)}: {told}.") from error
     if key is not None and name is None:
         return [_account_of(Secret(key.strip()))]
-    configured = [
-        each.gateway
-        for each in load_accounts(config, optional_file=config == DEFAULT_CONFIG)
-        if each.gateway is not None
-    ]
+    configured = _configured(config)
     accounts = [each for each in configured if name in (None, each.name)]
     if not accounts:
         known = ", ".join(each.name for each in configured) or "none"
+        wanted = "account with a gateway" if name is None else f"account {typed(name)} with a gateway"
         raise CommandFailed(
             ExitCode.USAGE,
-            f"{config} has no account {name or ''} with a gateway (it has {known}): name one with --account, or the"
-            " key with --access-key-file.",
+            f"{typed_file(config)} has no {wanted} (it has {known}). Name one of them with --account, or the file with"
+            " the Access Secret with --access-key-file.",
         )
     return accounts
+
+
+def _configured(config: Path) -> list[GatewayAccount]:
+    is_default = config == DEFAULT_CONFIG
+    if is_default and not config.exists() and not any(each.startswith(_ACCOUNTS) for each in os.environ):
+        raise CommandFailed(
+            ExitCode.USAGE,
+            "No key to try. Name the file that holds the Access Secret with --access-key-file, or a configuration with"
+            f" -c (there is no {config} here).",
+        )
+    return [
+        each.gateway for each in load_accounts(config, optional_file=is_default) if each.gateway is not None
+    ]
 
 
 def _account_of(key: Secret) -> GatewayAccount:
@@ -121,6 +163,24 @@ def _account_of(key: Secret) -> GatewayAccount:
         access_id=_GIVEN,
         access_key=key,
         gateway=GatewaySettings(url="pulsar+ssl://localhost", subscription=_GIVEN),
+    )
+
+
+def _examined(message: Captured, encryption: str | None, accounts: Sequence[GatewayAccount]) -> _Found:
+    examination = examine(message.payload, encryption, accounts)
+    others = [
+        each
+        for each in _ENCRYPTIONS
+        if examination.body is None
+        and examination.envelope is not None
+        and examine(message.payload, each, accounts).body is not None
+    ]
+    return _Found(
+        encryption=encryption,
+        examination=examination,
+        judgement=_judgement(message, encryption, accounts, examination),
+        opens_with=others[0] if others else None,
+        keys="the key given" if accounts[0].name == _GIVEN else CONFIGURED_KEYS,
     )
 
 
@@ -135,17 +195,22 @@ def _judgement(
     return judge(account, CapturedMessage(message.payload, properties, NOWHERE), at_ms)
 
 
-def _json(encryption: str | None, examination: Examination, judgement: Judgement) -> str:
+def _write(found: _Found) -> None:
+    examination, judgement = found.examination, found.judgement
+    envelope = examination.envelope
     told: dict[str, Any] = {
-        "envelope": None,
-        "encryption": encryption or "aes_ecb",
+        "envelope": None
+        if envelope is None
+        else {"protocol": envelope.protocol, "pv": envelope.pv, "t": envelope.t},
+        "encryption": found.encryption or "aes_ecb",
         "signature": examination.signature,
         "decrypted_with": examination.decrypted_with,
         "body": examination.body,
         "refusals": [
-            {"reason": each.reason, "detail": each.detail, "remedy": remedy_of(each.reason)}
+            {"reason": each.reason, "detail": each.detail, "remedy": found.remedy(each.reason)}
             for each in examination.refusals
         ],
+        "opens_with": found.opens_with,
         "dead_letter": None if judgement.dead_letter is None else judgement.dead_letter.reason,
         "counted_as": judgement.counted_as,
         "observations": [
@@ -153,30 +218,23 @@ def _json(encryption: str | None, examination: Examination, judgement: Judgement
             for each in judgement.observations
         ],
     }
-    envelope = examination.envelope
-    if envelope is not None:
-        told["envelope"] = {"protocol": envelope.protocol, "pv": envelope.pv, "t": envelope.t}
-    return msgspec.json.encode(told).decode()
+    write_json(told)
 
 
-def _show(encryption: str | None, examination: Examination, judgement: Judgement) -> None:
-    table = Table(box=None, show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for what, told in _rows(encryption, examination, judgement):
-        table.add_row(what, told)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+def _show(found: _Found) -> None:
+    examination, screen = found.examination, console()
+    print_rows(screen, _rows(found))
     if examination.body is not None:
         pretty = text_json.dumps(examination.body, indent=2, ensure_ascii=False)
         for line in pretty.splitlines():
-            console.print(Text(printable(line)))
+            screen.print(Text(printable(line)))
     elif examination.plaintext is not None:
-        console.print(Text(printable(repr(examination.plaintext))))
+        screen.print(Text(printable(repr(examination.plaintext))))
 
 
-def _rows(encryption: str | None, examination: Examination, judgement: Judgement) -> list[tuple[str, Text]]:
+def _rows(found: _Found) -> list[tuple[str, Text]]:
     rows: list[tuple[str, Text]] = []
+    examination, judgement = found.examination, found.judgement
     envelope, signature = examination.envelope, examination.signature
     if envelope is not None:
         told = f"protocol {envelope.protocol}, pv {envelope.pv}, pushed {_when(envelope.t)}"
@@ -187,7 +245,7 @@ def _rows(encryption: str | None, examination: Examination, judgement: Judgement
             else ("signature", Text("made by none of the keys tried", "red"))
         )
         opened = examination.decrypted_with
-        told = printable(encryption or "aes_ecb (no property em)")
+        told = printable(found.encryption or "aes_ecb (no property em)")
         rows.append(
             ("encryption", Text(f"{told}, {_key(opened.account, opened.key)}"))
             if opened is not None
@@ -195,7 +253,9 @@ def _rows(encryption: str | None, examination: Examination, judgement: Judgement
         )
     for refusal in examination.refusals:
         rows.append(("wrong", Text(f"{refusal.reason}: {printable(refusal.detail)}", "red")))
-        rows.append(("", Text(f"{remedy_of(refusal.reason)}.")))
+        rows.append(("", Text(f"{found.remedy(refusal.reason)}.")))
+    if found.opens_with is not None:
+        rows.append(("", Text(f"With --em {found.opens_with} it can be read.", "yellow")))
     letter = judgement.dead_letter
     if letter is not None:
         rows.append(

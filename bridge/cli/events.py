@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import sys
 from collections.abc import Collection
 from typing import Annotated, Any
 
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
 from cyclopts import Parameter
-from rich.console import Console
 
+from bridge.cli.console import console, write_json
 from bridge.cli.kafka import ends_of, kafka_settings, open_reader, run_with_kafka
 from bridge.cli.lines import event_line
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
@@ -94,18 +93,17 @@ def _json_writer() -> Any:
             "datacontenttype": "application/json",
             "data": msgspec.Raw(record.value or b"null"),
         }
-        sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
-        sys.stdout.flush()
+        write_json(event)
 
     return write
 
 
 def _line_writer() -> Any:
-    console = Console(highlight=False, soft_wrap=True)
+    screen = console()
 
     def write(record: ConsumerRecord) -> None:
         if record.value is not None:
             headers = dict(record.headers)
-            console.print(event_line(_decode(record.value), headers.get("ce_type", b"").decode()))
+            screen.print(event_line(_decode(record.value), headers.get("ce_type", b"").decode()))
 
     return write

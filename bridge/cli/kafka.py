@@ -7,22 +7,38 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
-from bridge.config import load_kafka
+from bridge.config import load_accounts, load_kafka
+from bridge.config.problems import ConfigurationError
 from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.kafka.clients import client_arguments, consumer_arguments
 from bridge.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
+
+_REFUSALS: Final = (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 
 def kafka_settings(config: Path) -> KafkaSettings:
@@ -32,6 +48,16 @@ def kafka_settings(config: Path) -> KafkaSettings:
     misspelt `-c` must not read another Kafka.
     """
     return load_kafka(config, optional_file=config == DEFAULT_CONFIG)
+
+
+def account_names(config: Path) -> frozenset[str]:
+    """Return the accounts that a configuration names, as far as it can be read; none where it has only `[kafka]`."""
+    try:
+        return frozenset(
+            account.name for account in load_accounts(config, optional_file=config == DEFAULT_CONFIG)
+        )
+    except ConfigurationError:
+        return frozenset()
 
 
 def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
@@ -44,6 +70,12 @@ def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
     except (KafkaError, OSError, TimeoutError) as error:
         if isinstance(error, BrokenPipeError):
             raise
+        if isinstance(error, _REFUSALS):
+            raise CommandFailed(
+                ExitCode.REFUSED,
+                f"Kafka at {settings.bootstrap_servers} refuses ({error_text(error)}). Check kafka.security, the"
+                " credentials, and what they may do there.",
+            ) from error
         raise CommandFailed(
             ExitCode.UNREACHABLE,
             f"Kafka at {settings.bootstrap_servers} does not answer ({error_text(error)}). Check that it runs, and"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -15,9 +16,11 @@ from msgspec import Struct
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import ends_of, open_reader
+from bridge.cli.reasons import REMEDIES
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
+from bridge.typed import printable, typed
 from schemas import DeadLetter
 
 Since = Annotated[
@@ -63,8 +66,44 @@ class Letter(Struct, frozen=True):
     dead_letter: DeadLetter
 
 
-async def read_letters(settings: KafkaSettings, wanted: Wanted) -> AsyncGenerator[Letter, None]:
-    """Yield the wanted ones, each partition's in order. Records that are no dead letters are passed over."""
+class Present:
+    """Counts what is there, wanted or not: where nothing matches, somebody has to be told what would."""
+
+    def __init__(self) -> None:
+        self.reasons: Counter[str] = Counter()
+        self.accounts: Counter[str] = Counter()
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count one."""
+        self.reasons[letter.reason] += 1
+        self.accounts[letter.account] += 1
+
+    def check(self, wanted: Wanted, accounts: Collection[str]) -> list[str]:
+        """Return a note for each reason or account of which there is none. `accounts` are those configured.
+
+        Raises CommandFailed for a reason or an account that does not exist at all.
+        """
+        notes = []
+        for option, names, present, known in (
+            ("--reason", wanted.reasons, self.reasons, REMEDIES.keys()),
+            ("--account", wanted.accounts, self.accounts, accounts),
+        ):
+            there = ", ".join(f"{printable(name)} {count}" for name, count in present.most_common())
+            for name in sorted(names - present.keys()):
+                told = (
+                    f"{option} {typed(name)}: there are no such dead letters. There are: {there or 'none'}."
+                )
+                if known and name not in known:
+                    told = f"{option} {typed(name)} does not exist. Known: {', '.join(sorted({*known, *present}))}."
+                    raise CommandFailed(ExitCode.USAGE, told)
+                notes.append(told)
+        return notes
+
+
+async def read_letters(
+    settings: KafkaSettings, wanted: Wanted, present: Present | None = None
+) -> AsyncGenerator[Letter, None]:
+    """Yield the wanted ones, each partition's in order; count all in `present`. What is no dead letter is left out."""
     topic = topic_name(settings.prefix, "dead-letters")
     async with open_reader(settings, topic) as (consumer, count):
         numbers = range(count) if wanted.key is None else [partition_of(wanted.key.encode(), count)]
@@ -85,7 +124,11 @@ async def read_letters(settings: KafkaSettings, wanted: Wanted) -> AsyncGenerato
             for records in (await consumer.getmany(*open_ends, timeout_ms=_POLL_MS)).values():
                 for record in records:
                     letter = _letter(record.value or b"")
-                    if letter is not None and wanted.matches(letter.dead_letter):
+                    if letter is None:
+                        continue
+                    if present is not None:
+                        present.add(letter.dead_letter)
+                    if wanted.matches(letter.dead_letter):
                         yield letter
             for place, end in list(open_ends.items()):
                 if await consumer.position(place) >= end:
@@ -113,5 +156,5 @@ def since_ms(text: str | None, now_ms: int | None = None) -> int | None:
     except (ValueError, OverflowError, OSError):
         raise CommandFailed(
             ExitCode.USAGE,
-            f"--since {text} is neither an age such as 30m, 24h or 7d, nor a time such as 2026-03-01T12:00.",
+            f"--since {typed(text)} is neither an age such as 30m, 24h or 7d, nor a time such as 2026-03-01T12:00.",
         ) from None

@@ -8,6 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from bridge.typed import printable
 from schemas import Channel, Status, UpgradeEvent, UpgradeState
 
 COLOURS: Final[dict[Status, str]] = {
@@ -76,7 +77,7 @@ def state_tables(state: UpgradeState) -> list[Table]:
     """Return a device's own facts, and its channels."""
     facts = Table(box=None, show_header=False)
     facts.add_column(style="dim")
-    facts.add_column()
+    facts.add_column(overflow="fold")
     online = "unknown" if state.online is None else "yes" if state.online else "no"
     rows: list[tuple[str, str | None]] = [
         ("device", state.device_id),
@@ -92,7 +93,11 @@ def state_tables(state: UpgradeState) -> list[Table]:
     for name, value in rows:
         if value is not None:
             facts.add_row(name, Text(printable(value), COLOURS[state.status] if name == "status" else ""))
-    channels = Table("channel", "status", "version", "attempt", "since", "", header_style="dim", box=None)
+    channels = Table(
+        "channel", "status", "version", "attempt", "since", "remarks", header_style="dim", box=None
+    )
+    for column in channels.columns:
+        column.overflow = "fold"
     for channel in state.channels:
         channels.add_row(
             Text(printable(channel.channel)),
@@ -125,11 +130,6 @@ def _about(channel: Channel) -> str:
         remarks.append("waits for confirmation")
     remarks.append("confirmed" if channel.confirmed else "unconfirmed")
     return ", ".join(remarks)
-
-
-def printable(text: str) -> str:
-    """Return a cloud's text without what a terminal would obey; names are typed by anybody."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def clock_time(at_ms: int) -> str:

@@ -13,34 +13,27 @@ from typing import Annotated, Any, Final, Literal
 import uvloop
 from cyclopts import Parameter, validators
 
+from bridge.cli.account_words import AccountWords
 from bridge.cli.failure import CommandFailed
-from bridge.cli.listening import EnoughShown, JsonScreen, Notes, Screen, ScreenSink, TextScreen
+from bridge.cli.listening import JsonScreen, Notes, Screen, ScreenSink, TextScreen
 from bridge.cli.options import DEFAULT_CONFIG, KEY_VARIABLE, AsJson, ConfigFile, wants_json
 from bridge.config import LogSettings, load_gateway
 from bridge.config.environment import FromEnvironment
-from bridge.config.gateway import NEW_ALIAS
+from bridge.config.gateway import NEW_ALIAS, ListenedGateway
+from bridge.config.problems import ConfigurationError, Problem
 from bridge.exit_codes import ExitCode
 from bridge.logs import Redactor, configure_logs
 from consumer.errors import Misconfigured, NoAccountLeft
 from consumer.ingest import Ingest
 from consumer.probe import probe
 from consumer.settings import GatewayAccount
+from consumer.sink import SinkClosed
+from consumer.trust import address
 
 URL_VARIABLE: Final = "OTA_BRIDGE_URL"
 ID_VARIABLE: Final = "OTA_BRIDGE_ACCESS_ID"
 SUBSCRIPTION_VARIABLE: Final = "OTA_BRIDGE_SUBSCRIPTION"
 """With the key's variable an account in the environment; a configuration that is named leaves it out."""
-
-_OPTIONS: Final = {
-    ", and start the bridge again": "",
-    f"accounts.{NEW_ALIAS}.gateway.url": "--url",
-    f"accounts.{NEW_ALIAS}.gateway.subscription": "--subscription",
-    f"accounts.{NEW_ALIAS}.gateway.topics": "--topic",
-    f"accounts.{NEW_ALIAS}.gateway.ca_file": "--ca-file",
-    f"accounts.{NEW_ALIAS}.access_id": "--access-id",
-    f"accounts.{NEW_ALIAS}.access_key_file": "--access-key-file",
-}
-"""What a key of the configuration is called here."""
 
 _CLOSE_S: Final = 3.0
 """Showing and acknowledging what was received takes milliseconds."""
@@ -89,15 +82,26 @@ def listen(
             help="Take messages from the daemon's own subscription: it will never see them.", negative=()
         ),
     ] = False,
-    limit: Annotated[int | None, Parameter(help="End after this many lines.", validator=_positive)] = None,
+    limit: Annotated[
+        int | None,
+        Parameter(
+            help="End after this many lines. What is not shown is not acknowledged and comes again.",
+            validator=_positive,
+        ),
+    ] = None,
     seconds: Annotated[float | None, Parameter(help="End after this time.", validator=_positive)] = None,
     json: AsJson = None,
 ) -> None:
     """Show what the gateway pushes, verified, decrypted and decoded, until Ctrl-C. Needs no Kafka.
 
     Takes the account from a configuration, in which `[kafka]` may be missing, or from options or environment alone.
-    Each message shown is acknowledged. Ends with 3 when the gateway refuses the account, with 4 when it cannot be
-    reached.
+
+    What is shown is acknowledged, and so is what is filtered or only counted: this subscription gets it never again.
+    What came and was not shown, because --limit was reached or nobody reads the output any more, is not acknowledged.
+    The gateway knows of whole entries only, which may hold several messages: one that was not shown to its end comes
+    again as a whole.
+
+    Ends with 3 when the gateway refuses the account, with 4 when it cannot be reached.
     """
     if account is None and config == DEFAULT_CONFIG:
         access_id = access_id or os.environ.get(ID_VARIABLE)
@@ -118,7 +122,7 @@ def listen(
     given = {key: value for key, value in given.items() if value is not None}
     if access_id is not None and account is None:
         _require_all(given)
-    listened = load_gateway(config, account, given, optional_file=config == DEFAULT_CONFIG)
+    listened = _load(config, account, given)
     if listened.is_daemons and not shared:
         raise CommandFailed(
             ExitCode.USAGE,
@@ -128,10 +132,24 @@ def listen(
         )
     keys = [listened.account.access_key, listened.account.previous_access_key]
     configure_logs(LogSettings(level="warning"), Redactor(key for key in keys if key is not None))
-    screen: Screen = JsonScreen() if wants_json(json) else TextScreen()
+    words = AccountWords(listened.account.name, given)
+    screen: Screen = JsonScreen() if wants_json(json) else TextScreen(keys=words.keys)
     # Ctrl-C ends listening with the summary; before that, while the gateway is asked, it ends the command.
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Listening(listened.account, screen, limit=limit, seconds=seconds).run())
+        runner.run(_Listening(listened.account, screen, words, limit=limit, seconds=seconds).run())
+
+
+def _load(config: Path, account: str | None, given: dict[str, Any]) -> ListenedGateway:
+    """Return the account; what is wrong with an option is told by the option's name."""
+    words = AccountWords(account or NEW_ALIAS, given)
+    try:
+        return load_gateway(config, account, given, optional_file=config == DEFAULT_CONFIG)
+    except ConfigurationError as error:
+        told = [
+            Problem(words.of(each.path), words.of(each.what), words.of(each.remedy))
+            for each in error.problems
+        ]
+        raise ConfigurationError(error.source, told) from error
 
 
 def _require_all(given: dict[str, Any]) -> None:
@@ -151,10 +169,17 @@ class _Listening:
     """One account's stage one with a screen behind it, until somebody has seen enough."""
 
     def __init__(
-        self, account: GatewayAccount, screen: Screen, *, limit: int | None, seconds: float | None
+        self,
+        account: GatewayAccount,
+        screen: Screen,
+        words: AccountWords,
+        *,
+        limit: int | None,
+        seconds: float | None,
     ) -> None:
         self._account = account
         self._screen = screen
+        self._words = words
         self._seconds = seconds
         self._stop = asyncio.Event()
         self._sink = ScreenSink(screen, limit=limit, enough=self._stop.set)
@@ -166,7 +191,7 @@ class _Listening:
             stage = Ingest([self._account], self._sink, close_deadline_s=_CLOSE_S)
             await self._ask()
         except Misconfigured as mistake:
-            raise CommandFailed(ExitCode.USAGE, f"{mistake}.") from mistake
+            raise CommandFailed(ExitCode.USAGE, self._sentence(str(mistake))) from mistake
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
@@ -177,28 +202,28 @@ class _Listening:
         is_refused = await self._listen(stage)
         notes.cancel()
         account = stage.statistics().accounts[self._account.name]
-        self._screen.summary(account, self._sink.names, loop.time() - began_s)
+        self._screen.summary(account, self._sink.shown, loop.time() - began_s)
         if is_refused:
             raise CommandFailed(
-                ExitCode.REFUSED, _sentence(account.message or "the gateway refuses the account")
+                ExitCode.REFUSED, self._sentence(account.message or "the gateway refuses the account")
             )
         if self._is_over and not account.subscriptions:
             told = f"no connection within {self._seconds:g} s"
-            raise CommandFailed(ExitCode.UNREACHABLE, _sentence(account.message or told))
+            raise CommandFailed(ExitCode.UNREACHABLE, self._sentence(account.message or told))
 
     async def _ask(self) -> None:
         """Ask the gateway before listening: its answer is there at once, the client's would be a timeout."""
         result = await probe(self._account)
         if result.outcome != "accepted":
             code = ExitCode.REFUSED if result.refused else ExitCode.UNREACHABLE
-            raise CommandFailed(code, _sentence(result.message))
+            raise CommandFailed(code, self._sentence(result.message))
 
     async def _listen(self, stage: Ingest) -> bool:
         """Run stage one to its end; tell whether the gateway refused the account meanwhile."""
         try:
             try:
                 await stage.run(self._stop)
-            except* EnoughShown:
+            except* SinkClosed:
                 # The account ended in the middle of a batch: what was not shown stays unacknowledged.
                 pass
         except NoAccountLeft:
@@ -215,14 +240,11 @@ class _Listening:
         loop = asyncio.get_running_loop()
         while sys.stderr.isatty():
             account = stage.statistics().accounts[self._account.name]
-            told = notes.due(account, self._sink.shown, loop.time() - began_s)
+            told = notes.due(account, self._sink.shown.lines, loop.time() - began_s)
             if told is not None:
                 print(told, file=sys.stderr, flush=True)
             await asyncio.sleep(_POLL_S)
 
-
-def _sentence(text: str) -> str:
-    """Return what the gateway's probe says, in the words of somebody without a bridge or its configuration."""
-    for theirs, ours in _OPTIONS.items():
-        text = text.replace(theirs, ours)
-    return f"{text[:1].upper()}{text[1:]}."
+    def _sentence(self, text: str) -> str:
+        host, *_ = address(self._account.gateway.url)
+        return self._words.sentence(text, host)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.lines import printable
+from bridge.cli.console import console, write_json
 from bridge.cli.push_lines import dead_letter_line, observation_line
-from bridge.cli.reasons import remedy_of
+from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
+from bridge.typed import printable
 from consumer.settings import GatewaySettings
-from consumer.sink import OutgoingRecord, TopicName
+from consumer.sink import OutgoingRecord, SinkClosed, TopicName
 from consumer.statistics import AccountStatistics
 from schemas import DeadLetter, Observation
 
@@ -29,8 +28,31 @@ _observation = msgspec.json.Decoder(Observation).decode
 _dead_letter = msgspec.json.Decoder(DeadLetter).decode
 
 
-class EnoughShown(Exception):
-    """Nobody wants to see more: what was not shown must not be acknowledged either."""
+class Shown:
+    """Counts what was shown."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.names: Counter[str] = Counter()
+        """By bizCode."""
+        self.observations: Counter[str] = Counter()
+        """By kind."""
+        self.dead_letters: Counter[str] = Counter()
+        """By reason."""
+
+    def add(self, seen: Observation | DeadLetter) -> None:
+        """Count one line."""
+        self.lines += 1
+        if isinstance(seen, DeadLetter):
+            self.dead_letters[seen.reason] += 1
+        elif seen.kind != "gap":
+            self.observations[seen.kind] += 1
+            self.names[seen.evidence.name] += 1
+
+    def left(self, account: AccountStatistics) -> int:
+        """Return how many lines more the messages would make that were received and not shown."""
+        received = sum(account.observations.values()) + sum(account.dead_letters.values())
+        return received - self.observations.total() - self.dead_letters.total()
 
 
 class Screen(Protocol):
@@ -40,44 +62,38 @@ class Screen(Protocol):
         """Show one record."""
         ...
 
-    def summary(self, account: AccountStatistics, names: Mapping[str, int], took_s: float) -> None:
-        """Show how it went; `names` counts the messages by bizCode."""
+    def summary(self, account: AccountStatistics, shown: Shown, took_s: float) -> None:
+        """Show how it went."""
         ...
 
 
 class ScreenSink:
     """Implements `consumer.sink.Sink`: a record counts as confirmed once it is shown.
 
-    Raises EnoughShown from the record after the `limit`th on, and when nobody reads the output any more.
+    Raises SinkClosed from the record after the `limit`th on, and when nobody reads the output any more.
     """
 
     def __init__(self, screen: Screen, *, limit: int | None, enough: Callable[[], None]) -> None:
         self._screen = screen
         self._limit = limit
         self._enough = enough
-        self.shown = 0
-        self.names: Counter[str] = Counter()
+        self.shown = Shown()
 
     async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
         """Show each record; none is ever refused."""
-        for record in records:
+        for index, record in enumerate(records):
             # Progress is for the gap detection of those who have a Kafka to keep it in.
             if record.topic not in ("observations", "dead-letters"):
                 continue
-            if self.shown == self._limit:
-                raise EnoughShown
-            seen: Observation | DeadLetter
-            if record.topic == "observations":
-                seen = _observation(record.value)
-                self.names[seen.evidence.name] += 1
-            else:
-                seen = _dead_letter(record.value)
+            if self.shown.lines == self._limit:
+                raise SinkClosed(confirmed=index)
+            seen = (_observation if record.topic == "observations" else _dead_letter)(record.value)
             try:
                 self._screen.show(record, seen)
             except BrokenPipeError:
-                raise EnoughShown from None
-            self.shown += 1
-        if self.shown == self._limit:
+                raise SinkClosed(confirmed=index) from None
+            self.shown.add(seen)
+        if self.shown.lines == self._limit:
             self._enough()
         return ()
 
@@ -92,21 +108,23 @@ class JsonScreen:
     def show(self, record: OutgoingRecord, seen: Observation | DeadLetter) -> None:
         """Write the record's own JSON."""
         kind = "observation" if isinstance(seen, Observation) else "dead_letter"
-        self._write({"type": kind, kind: msgspec.Raw(record.value)})
+        write_json({"type": kind, kind: msgspec.Raw(record.value)})
 
-    def summary(self, account: AccountStatistics, names: Mapping[str, int], took_s: float) -> None:
-        """Write the counts."""
-        self._write(
+    def summary(self, account: AccountStatistics, shown: Shown, took_s: float) -> None:
+        """Write the counts: of what was shown, and of everything received."""
+        write_json(
             {
                 "type": "summary",
                 "seconds": round(took_s, 1),
+                "shown": shown.lines,
+                "by_name": shown.names,
+                "observations": shown.observations,
+                "dead_letters": shown.dead_letters,
+                "not_shown": shown.left(account),
                 "received": account.received,
-                "by_name": dict(names),
-                "observations": account.observations,
                 "filtered": account.filtered,
                 "unlisted": account.unlisted,
                 "notices": account.notices,
-                "dead_letters": account.dead_letters,
                 "signatures": account.signatures,
                 "keys": account.keys,
                 "unknown_statuses": account.unknown_statuses,
@@ -115,25 +133,13 @@ class JsonScreen:
             }
         )
 
-    @staticmethod
-    def _write(line: Mapping[str, Any]) -> None:
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        sys.stdout.flush()
-
-
-class CommandConsole(Console):
-    """A console that tells when nobody reads the output any more, where rich's own ends the process with 1."""
-
-    def on_broken_pipe(self) -> None:
-        """Let the command decide."""
-        raise BrokenPipeError
-
 
 class TextScreen:
-    """Coloured lines, and a table at the end."""
+    """Coloured lines, and a table at the end. `keys` is where the access key came from."""
 
-    def __init__(self) -> None:
-        self._console = CommandConsole(highlight=False, soft_wrap=True)
+    def __init__(self, *, keys: str = CONFIGURED_KEYS) -> None:
+        self._console = console()
+        self._keys = keys
 
     def show(self, _record: OutgoingRecord, seen: Observation | DeadLetter) -> None:
         """Print one line."""
@@ -141,17 +147,19 @@ class TextScreen:
             observation_line(seen) if isinstance(seen, Observation) else dead_letter_line(seen)
         )
 
-    def summary(self, account: AccountStatistics, names: Mapping[str, int], took_s: float) -> None:
+    def summary(self, account: AccountStatistics, shown: Shown, took_s: float) -> None:
         """Print the counts, and what to do about what is wrong."""
         table = Table(box=None, show_header=False)
         table.add_column(justify="right")
         table.add_column(style="bold")
-        table.add_column()
-        for row in summary_rows(account, names):
+        table.add_column(overflow="fold")
+        for row in summary_rows(account, shown):
             table.add_row(str(row.count), row.what, Text(row.detail))
-        self._console.print(f"\n{account.received} messages in {took_s:.0f} s")
+        self._console.print(
+            f"\n{account.received} messages received in {took_s:.0f} s, {shown.lines} lines shown"
+        )
         self._console.print(table)
-        for remark in remarks(account, names):
+        for remark in remarks(account, shown, keys=self._keys):
             self._console.print(Text(remark, "yellow"))
 
 
@@ -198,14 +206,16 @@ class Row(Struct, frozen=True):
     detail: str
 
 
-def summary_rows(account: AccountStatistics, names: Mapping[str, int]) -> list[Row]:
+def summary_rows(account: AccountStatistics, shown: Shown) -> list[Row]:
     """Return what became of the messages: each is in one row of the upper part, or in two for a conflict of ids."""
+    left = shown.left(account)
     parts: list[tuple[str, Mapping[str, int], str]] = [
-        ("understood", account.observations, f"{_told(account.observations)} ({_told(names)})"),
+        ("understood", shown.observations, f"{_told(shown.observations)} ({_told(shown.names)})"),
+        ("dead letters", shown.dead_letters, _told(shown.dead_letters)),
+        ("not shown", {"lines": left} if left else {}, "not acknowledged either: they come again"),
         ("filtered by protocol", account.filtered, _told(account.filtered)),
         ("not about devices' upgrades", account.unlisted, _told(account.unlisted)),
         ("notices of the platform", account.notices, _told(account.notices)),
-        ("dead letters", account.dead_letters, _told(account.dead_letters)),
         (
             "signatures checked",
             account.signatures,
@@ -215,16 +225,17 @@ def summary_rows(account: AccountStatistics, names: Mapping[str, int]) -> list[R
     return [Row(sum(counts.values()), what, detail) for what, counts, detail in parts if counts]
 
 
-def remarks(account: AccountStatistics, names: Mapping[str, int]) -> list[str]:
+def remarks(account: AccountStatistics, shown: Shown, *, keys: str = CONFIGURED_KEYS) -> list[str]:
     """Return what a newcomer should know about these counts."""
-    said = [f"{reason}: {remedy_of(reason)}." for reason in account.dead_letters]
+    said = [f"{reason}: {remedy_of(reason, keys=keys)}." for reason in shown.dead_letters]
     if account.signatures.get("unverified"):
         said.append(
-            "Signatures that no configured key made were let pass (sign_policy = warn); the daemon requires them."
+            "Signatures that no known key made were let pass (sign policy warn); the daemon requires them unless its"
+            " configuration says warn."
         )
     if account.keys.get("previous"):
         said.append("Some messages still come with the previous access key: keep it configured.")
-    if not _OTA_MESSAGES & names.keys():
+    if not _OTA_MESSAGES & shown.names.keys():
         said.append(
             "No firmware message came. In the cloud's console a messaging rule for this environment has to be"
             " enabled, and its filter has to let upgradeStatus pass; then start an upgrade of a device."

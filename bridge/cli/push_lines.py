@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from bridge.cli.lines import COLOURS, clock_time, printable
+from bridge.cli.lines import COLOURS, clock_time
+from bridge.typed import printable
 from schemas import DeadLetter, Observation
 
 
@@ -33,13 +34,16 @@ def observation_line(seen: Observation) -> Text:
 
 
 def dead_letter_line(letter: DeadLetter) -> Text:
-    """Return `time DEAD LETTER reason: detail position` of one message that was not understood."""
+    """Return `time dead letter reason: detail place` of one message that was not understood.
+
+    The place is without the account: with it, it would be the key of a record that nobody wrote.
+    """
     line = Text()
     line.append(clock_time(letter.received_at_ms), "dim")
     line.append("  dead letter  ", "bold red")
     line.append(printable(letter.reason), "red")
     line.append(f": {printable(letter.detail)}  ")
-    line.append(printable(letter.source_position), "dim")
+    line.append(f"at {printable(letter.source_position.partition('/')[2])}", "dim")
     return line
 
 

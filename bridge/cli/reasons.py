@@ -1,4 +1,4 @@
-"""What an operator does about a dead letter, by its reason."""
+"""What an operator does about a message that was not understood, by its reason."""
 
 from __future__ import annotations
 
@@ -10,17 +10,33 @@ REMEDIES: Final[Mapping[str, str]] = {
     "malformed_envelope": "not what the gateway sends: find out who else publishes into this topic, or report it",
     "duplicate_key": "what was signed is ambiguous: find out who else publishes into this topic, or report it",
     "missing_signature": "the gateway signs everything: find out who else publishes into this topic, or report it",
-    "bad_signature": "no configured key signed it: check access_key, and after a rotation previous_access_key",
+    "bad_signature": "no known key signed it: check {keys}",
     "unknown_encryption": "the platform encrypts in a way this version does not know: upgrade the bridge, or report it",
-    "undecryptable": "damaged, or encrypted with another key than the one that signed it: report it to the platform",
-    "malformed_body": "decrypted to something that is no JSON object: check the key, else report it to the platform",
+    "undecryptable": "look at it with `ota-bridge decrypt`, which tells whether the key or the property em is wrong;"
+    " where both are right it is damaged: report it to the platform",
+    "malformed_body": "decrypted to something that is no JSON object: look at it with `ota-bridge decrypt`, and report"
+    " it to the platform where the signature is right",
     "unknown_shape": "names no device in a place this version knows: upgrade the bridge, or report it",
     "id_conflict": "names two devices or accounts: nothing was changed, the cloud is asked about the devices",
     "internal_error": "a defect of the bridge: upgrade it, or report it",
 }
 """Reasons are an open enumeration: another version's may be missing here."""
 
+_CAPTURED: Final[Mapping[str, str]] = {
+    "malformed_envelope": "take it whole, from the first { to the last }, as it stood on the topic; a dead letter as"
+    " `ota-bridge dead-letters show KEY --json` prints it",
+    "missing_signature": "the gateway signs everything: take all of the outer JSON, with its sign",
+    "undecryptable": "where the signature is wrong, check {keys}; where it is right, --em; where both are right the"
+    " message is damaged: report it to the platform",
+    "malformed_body": "where the signature is wrong, check {keys}; else report it to the platform",
+}
+"""What differs for a message that somebody captured and pasted."""
 
-def remedy_of(reason: str) -> str:
-    """Return what to do about a reason."""
-    return REMEDIES.get(reason, "a reason of another version of the bridge: see its documentation")
+CONFIGURED_KEYS: Final = "the account's access_key_file, and after a rotation its previous_access_key_file"
+
+
+def remedy_of(reason: str, *, keys: str = CONFIGURED_KEYS, captured: bool = False) -> str:
+    """Return what to do about a reason; `keys` is where the access keys came from, in the words of who gave them."""
+    unknown = "a reason of another version of the bridge: see its documentation"
+    told = _CAPTURED.get(reason) if captured else None
+    return (told or REMEDIES.get(reason, unknown)).replace("{keys}", keys)

@@ -11,8 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bridge.cli.lines import printable
 from bridge.cli.reasons import REMEDIES, remedy_of
+from bridge.typed import printable
 from consumer.replay import Replayed
 from schemas import DeadLetter, Observation
 
@@ -103,7 +103,10 @@ def plan_tables(plan: Plan, rates: Mapping[str, float]) -> Iterator[RenderableTy
         else:
             yield f"Account {printable(account)}: {count} look-ups, {_lasting(count / rate)} at {rate:g} a second."
     if plan.limit_reached:
-        yield Text("There are more: --limit takes more of them at a time.", "yellow")
+        yield Text(
+            "There are more: without --limit all of them are taken, those shown here once more with them.",
+            "yellow",
+        )
 
 
 def _lasting(seconds: float) -> str:

@@ -14,6 +14,7 @@ from schemas.export import documents
 
 def export(
     directory: Annotated[Path, Parameter(help="Where the documents go; made where it is missing.")],
+    /,
     *,
     prefix: Annotated[str, Parameter(help="What your topics' names begin with.")] = "ota",
 ) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import msgspec
 from aiokafka import TopicPartition
 from cyclopts import Parameter
-from rich.console import Console
 
+from bridge.cli.console import console, write_json
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import ends_of, kafka_settings, open_reader, run_with_kafka
 from bridge.cli.lines import state_tables
@@ -17,11 +16,13 @@ from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
+from bridge.typed import typed
 from schemas import UpgradeState
 
 
 def state(
     device: Annotated[str, Parameter(help="The device's id in its cloud.")],
+    /,
     *,
     config: ConfigFile = DEFAULT_CONFIG,
     json: AsJson = None,
@@ -33,13 +34,13 @@ def state(
     settings = kafka_settings(config)
     value = run_with_kafka(settings, _latest(settings, device))
     if value is None:
-        raise CommandFailed(ExitCode.DATA, f"The bridge knows nothing about device {device}.")
+        raise CommandFailed(ExitCode.DATA, f"The bridge knows nothing about device {typed(device)}.")
     if wants_json(json):
-        sys.stdout.write(value.decode() + "\n")
+        write_json(msgspec.Raw(value))
         return
-    console = Console(highlight=False)
+    screen = console()
     for table in state_tables(msgspec.json.decode(value, type=UpgradeState)):
-        console.print(table)
+        screen.print(table)
 
 
 async def _latest(settings: KafkaSettings, device: str) -> bytes | None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from bridge.cli.console import console, write_json
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import kafka_settings, run_with_kafka
 from bridge.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, wants_json
@@ -38,13 +35,15 @@ def _ensure(config: ConfigFile, *, json: bool, create: bool) -> None:
     except TopicsRefused as refused:
         raise CommandFailed(ExitCode.USAGE, "\n".join(refused.problems)) from refused
     if json:
-        sys.stdout.write(msgspec.json.encode(reports).decode() + "\n")
+        write_json(reports)
         return
     _show(reports)
 
 
 def _show(reports: list[TopicReport]) -> None:
-    table = Table("topic", "partitions", "cleanup", "", box=None)
+    table = Table("topic", "partitions", "cleanup", "state", box=None)
+    for column in table.columns:
+        column.overflow = "fold"
     for report in reports:
         told = "[green]created[/]" if report.created else "[dim]there[/]"
         if report.differences:
@@ -52,4 +51,4 @@ def _show(reports: list[TopicReport]) -> None:
         table.add_row(
             report.topic, str(report.partitions), report.cleanup_policy or "[yellow]unread[/]", told
         )
-    Console().print(table)
+    console().print(table)

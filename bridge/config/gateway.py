@@ -80,10 +80,15 @@ def _choose(loader: Loader, tables: Any, name: str | None, *, is_new: bool) -> s
         name for name, table in tables.items() if isinstance(table, dict) and "gateway" in table
     )
     if not listening:
+        what = "names no account with a gateway"
+        if loader.missing_file is not None:
+            # The file that nobody named: what is missing is the account, by whichever way.
+            what, loader.missing_file = f"are not described: there is no {loader.source} here", None
+            loader.source = "options and environment"
         loader.reader.problem(
             "accounts",
-            "names no account with a gateway",
-            "Name a configuration with -c, or say --url, --access-id, --access-key-file and --subscription",
+            what,
+            "Say --url, --access-id, --access-key-file and --subscription, or name a configuration with -c",
         )
     elif len(listening) > 1:
         loader.reader.problem(

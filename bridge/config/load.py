@@ -26,6 +26,7 @@ from bridge.config.settings import (
 )
 from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
+from bridge.typed import typed_file
 from consumer.settings import GatewayAccount, GatewaySettings
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -104,7 +105,7 @@ class Loader:
     """A configuration's tables, read one by one; the mistakes found on the way are raised together."""
 
     def __init__(self, path: Path, environment: Mapping[str, str], *, optional_file: bool = False) -> None:
-        self.source = str(path)
+        self.source = typed_file(path)
         self.missing_file: Problem | None = None
         """Why nothing was read from a file that need not be there."""
         self.problems: list[Problem] = []

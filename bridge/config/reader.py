@@ -16,6 +16,7 @@ import msgspec
 
 from bridge.config.environment import FromEnvironment, parse, variable_of
 from bridge.config.problems import Problem
+from bridge.typed import exists, no_such_file
 from consumer.secret import Secret
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -161,6 +162,13 @@ class Reader:
         name = named.text if isinstance(named, FromEnvironment) else named
         if not isinstance(name, str):
             self.problem(dotted(path, file_key), "is not a text", "Write the path of the secret's file")
+            return _ABSENT
+        if not exists(self.folder / Path(name).expanduser()):
+            self.problem(
+                dotted(path, file_key),
+                no_such_file(self.folder / Path(name).expanduser()),
+                f"Name the file that holds the secret; the secret itself may be in {variable_of(where)}",
+            )
             return _ABSENT
         file = self._file(dotted(path, file_key), name)
         if file is _ABSENT:

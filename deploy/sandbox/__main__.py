@@ -46,14 +46,22 @@ def _introduction(sandbox: Sandbox) -> str:
     account = next(iter(about["accounts"]))
     config = about["config_file"]
     campaign = f'{{"account": "{account}", "devices": 200, "rate_per_s": 10, "seed": 1}}'
+    topic = about["accounts"][account]["topic"].replace("://", "/")
+    admin = about["pulsar"]["admin"]
+    subscribe = (
+        f"curl -X PUT -u {admin['username']}:{admin['password']}"
+        f" {about['pulsar']['admin_url']}/admin/v2/{topic}/subscription/listening"
+    )
     commands = (
         ("start a bridge", f".venv/bin/ota-bridge run -c {config}"),
         ("follow its events", f".venv/bin/ota-bridge events -c {config}"),
         ("upgrade a fleet", f"curl -d '{campaign}' {about['control_url']}/campaigns"),
+        ("see the pushes", subscribe),
+        ("", f".venv/bin/ota-bridge listen -c {config} --subscription listening"),
     )
     lines = [f"  {name:<12} {value}" for name, value in rows]
     lines += ["", f"  Everything a program needs to know is in {sandbox.description_file}.", ""]
-    lines += [f"  {name + ':':<19}{command}" for name, command in commands]
+    lines += [f"  {name + ':' if name else '':<19}{command}" for name, command in commands]
     lines += ["", "  Ctrl-C ends it; nothing is kept."]
     return "\n".join(lines)
 

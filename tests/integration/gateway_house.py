@@ -23,10 +23,14 @@ EVENT = "event"
 
 
 class Platform:
-    """Pushes into an account's topics as the cloud does: the device id is the key."""
+    """Pushes into an account's topics as the cloud does: the device id is the key.
 
-    def __init__(self, brokers: Brokers, account: GatewayAccount) -> None:
+    Each message is an entry by itself; with `batched` fifty are, and what is left at a flush.
+    """
+
+    def __init__(self, brokers: Brokers, account: GatewayAccount, *, batched: bool = False) -> None:
         self._account = account
+        self._batched = batched
         self._client = pulsar.Client(
             brokers.pulsar.url,
             authentication=pulsar.AuthenticationBasic(
@@ -43,7 +47,11 @@ class Platform:
         if producer is None:
             name = f"persistent://{self._account.access_id}/out/{topic}"
             producer = self._client.create_producer(
-                name, block_if_queue_full=True, batching_max_messages=50, batching_max_publish_delay_ms=2
+                name,
+                block_if_queue_full=True,
+                batching_enabled=self._batched,
+                batching_max_messages=50,
+                batching_max_publish_delay_ms=60_000,
             )
             self._producers[topic] = producer
         producer.send_async(payload, None, {} if em is None else {"em": em}, device)

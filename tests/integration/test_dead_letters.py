@@ -170,12 +170,26 @@ async def test_list_takes_those_of_a_reason_an_account_and_a_time(house: House) 
     for options, count in (
         (("--reason", "bad_signature"), 10),
         (("--reason", "bad_signature", "--reason", "too_large"), 11),
-        (("--account", "nobody"), 0),
+        (("--account", "tuya-test"), 13),
         (since, 8),
         (("--reason", "bad_signature", *since), 5),
     ):
         _, lines, _ = await house.run("list", *options)
         assert lines[-1]["matching"] == count, options
+
+
+async def test_a_reason_or_account_that_does_not_exist_is_told_what_does(house: House) -> None:
+    for command in (["list"], ["replay", "--yes"]):
+        code, lines, complaint = await house.run(*command, "--reason", "nonsense")
+        assert (code, lines) == (2, [])
+        assert "--reason nonsense does not exist. Known: bad_signature" in complaint
+
+    code, (summary,), complaint = await house.run("list", "--reason", "duplicate_key")
+    assert (code, summary["matching"]) == (0, 0)
+    assert "There are: bad_signature 10" in complaint
+
+    code, _, complaint = await house.run("list", "--account", "nobody")
+    assert (code, "Known: tuya-test" in complaint) == (2, True)
 
 
 async def test_show_gives_the_record_that_decrypt_takes(house: House) -> None:

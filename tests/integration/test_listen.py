@@ -108,20 +108,39 @@ async def test_every_message_is_shown_and_counted_with_options_alone(
     ]
     assert summary["type"] == "summary"
     assert (summary["observations"], summary["dead_letters"]) == ({"status": 5}, {"bad_signature": 1})
+    assert (summary["shown"], summary["not_shown"]) == (6, 0)
     assert (summary["filtered"], summary["unlisted"]) == ({"4": 1}, {"homeCreate": 1})
     assert (summary["signatures"], summary["keys"]) == ({"all_fields": 6}, {"current": 6})
 
 
-async def test_what_the_limit_left_out_is_shown_the_next_time(listener: Listener, platform: Platform) -> None:
-    platform.push_statuses("d", range(200))
+async def test_an_entry_that_was_not_shown_to_its_end_comes_again_as_a_whole(
+    listener: Listener, brokers: Brokers, gateway_account: GatewayAccount
+) -> None:
+    platform = Platform(brokers, gateway_account, batched=True)
+    platform.push_statuses("d", range(100))
     platform.flush()
+    platform.close()
 
-    _, first, _ = await listener.run(*listener.options(), "--limit", "10")
-    _, then, _ = await listener.run(*listener.options(), "--limit", "200")
+    _, first, _ = await listener.run(*listener.options(), "--limit", "60")
+    _, then, _ = await listener.run(*listener.options(), "--limit", "50")
 
-    assert told_numbers(first) == list(range(10))
-    assert told_numbers(then)[-1] == 199
-    assert sorted(set(told_numbers(first) + told_numbers(then))) == list(range(200))
+    assert (told_numbers(first), told_numbers(then)) == ([*range(60)], [*range(50, 100)])
+
+
+async def test_what_the_limit_showed_does_not_come_again_where_each_message_is_an_entry(
+    listener: Listener, platform: Platform
+) -> None:
+    for number in range(30):
+        platform.push_statuses("d", [number])
+        platform.flush()
+
+    _, (*first, summary), _ = await listener.run(*listener.options(), "--limit", "10")
+    _, (*then, _), _ = await listener.run(*listener.options(), "--limit", "20")
+
+    assert (told_numbers(first), told_numbers(then)) == ([*range(10)], [*range(10, 30)])
+    # As many were received as had come by then, and the summary counts as understood what was shown.
+    assert (summary["shown"], summary["observations"], summary["acknowledged"]) == (10, {"status": 10}, 10)
+    assert summary["not_shown"] == summary["received"] - 10
 
 
 async def test_ctrl_c_ends_with_the_summary_and_what_was_shown_does_not_come_again(

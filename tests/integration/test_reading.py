@@ -101,12 +101,14 @@ class Topics:
             headers=[(header, text.encode()) for header, text in (headers or {}).items()],
         )
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(
+        self, *arguments: str, stdout: int = asyncio.subprocess.PIPE
+    ) -> asyncio.subprocess.Process:
         """Start a command; its configuration is the environment alone."""
         return await asyncio.create_subprocess_exec(
             EXECUTABLE,
             *arguments,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
             cwd="/",
@@ -168,6 +170,18 @@ async def test_events_follows_until_it_is_interrupted(topics: Topics) -> None:
     process.send_signal(signal.SIGINT)
     _, complaint = await process.communicate()
     assert (process.returncode, complaint) == (0, b"")
+
+
+async def test_events_end_quietly_when_nobody_reads_them_any_more(topics: Topics) -> None:
+    await topics.write(*(event("a", revision) for revision in range(1, 2000)))
+    for form in ("--json", "--no-json"):
+        read_end, write_end = os.pipe()
+        process = await topics.start("events", "--from-beginning", form, stdout=write_end)
+        os.close(write_end)
+        await asyncio.to_thread(os.read, read_end, 100)
+        os.close(read_end)
+        _, complaint = await process.communicate()
+        assert (process.returncode, complaint) == (0, b""), form
 
 
 async def test_state_shows_the_latest_record_of_the_device(topics: Topics) -> None:

@@ -2,16 +2,139 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bridge.cli import run_command
+from bridge.cli.console import terminal_json
+from bridge.exit_codes import ExitCode
 from bridge.version import VERSION
 
 MAIN = "from bridge.cli import main; main()"
+
+
+EVERY_COMMAND = [
+    [],
+    ["run"],
+    ["listen"],
+    ["decrypt"],
+    ["events"],
+    ["state"],
+    ["dead-letters"],
+    ["dead-letters", "list"],
+    ["dead-letters", "show"],
+    ["dead-letters", "replay"],
+    ["topics"],
+    ["topics", "create"],
+    ["topics", "check"],
+    ["schemas"],
+    ["schemas", "export"],
+    ["config"],
+    ["config", "example"],
+    ["check-config"],
+    ["version"],
+]
+SECRET = "4jy99c2qa7z1fup8fsw9mzhr2sk0anbg"
+
+
+def help_of(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    run_command([*command, "--help"])
+    return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_help_says_what_the_command_does_and_nothing_superfluous(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = help_of(command, capsys)
+
+    for noise in ("[default: ()]", "[default: False]", "[default: ]", "--empty-", "--no-from", "FILE --file"):
+        assert noise not in shown
+    assert "--key " not in shown
+
+
+def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of([], capsys)
+
+    assert {words[0] for words in EVERY_COMMAND if words} <= set(shown.split())
+    for code in ExitCode:
+        assert re.search(rf"\b{code:d} (when|for) ", shown), code
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["listen"], "this subscription gets it never again"),
+        (["decrypt"], "else with 5"),
+        (["dead-letters", "replay"], "Each device gets one hint"),
+        (["run"], "Ends with 2 when the configuration or a topic is wrong"),
+    ],
+)
+def test_help_of_a_command_is_its_whole_text(
+    command: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in help_of(command, capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [SECRET],
+        ["decrypt", "--access-key", SECRET],
+        ["decrypt", "--em", SECRET],
+        ["decrypt", f"--acces-key-file={SECRET}"],
+        ["decrypt", f"--em={SECRET}"],
+        ["decrypt", "message.json", SECRET],
+        ["listen", SECRET],
+        ["listen", f"-{SECRET}"],
+        ["listen", "--limit", SECRET],
+        ["listen", "--seconds", f"-{SECRET}"],
+        ["dead-letters", SECRET],
+        ["dead-letters", "list", "--since", SECRET],
+        ["run", "--stage", SECRET],
+        ["run", "-c", SECRET],
+        ["events", "--device"],
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_that_repeats_no_secret(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(run_command(arguments))
+
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (2, "")
+    assert SECRET not in shown.err
+    assert "─" not in shown.err
+
+
+def test_json_on_a_terminal_commands_nothing_and_stays_the_same_json() -> None:
+    names = [
+        "\x7f",
+        "\x9b2J",
+        "\u202eevil",
+        "\u2066",
+        "\ufeff",
+        "\U000e0041",
+        "\ud7ff",
+        "Lämpchen 💡 →",
+        "a\nb",
+    ]
+    text = msgspec.json.encode(names).decode()
+
+    safe = terminal_json(text)
+
+    assert safe.isprintable()
+    assert msgspec.json.decode(safe) == names
+    assert "Lämpchen 💡 →" in safe
+    assert terminal_json('{\n\t"a": 1\r\n}') == '{\n\t"a": 1\r\n}'
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,9 +242,33 @@ def test_simple_commands_load_nothing_heavy() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_reader_that_has_seen_enough_ends_the_command_quietly() -> None:
+WRITES_FOR_EVER = """
+import sys
+from bridge.cli import run_command, state
+from bridge.cli.console import console, write_json
+def written(_settings, work):
+    work.close()
+    while True:
+        console().print("text") if "--no-json" in sys.argv else write_json({"json": 1})
+state.run_with_kafka = written
+sys.exit(run_command(["state", "d"]))
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [MAIN, "config", "example"],
+        [MAIN, "listen", "--help"],
+        [MAIN, "topics"],
+        [WRITES_FOR_EVER, "--json"],
+        [WRITES_FOR_EVER, "--no-json"],
+    ],
+)
+def test_reader_that_has_seen_enough_ends_the_command_quietly(arguments: list[str]) -> None:
     command = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "config", "example"],
+        [sys.executable, "-c", *arguments],
+        env=os.environ | {"OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

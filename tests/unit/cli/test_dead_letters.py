@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from bridge.cli import run_command
+from bridge.cli.dead_letters import ListedLetter, _show_letter, _show_list
 from bridge.cli.failure import CommandFailed
-from bridge.cli.letters import Wanted, since_ms
-from bridge.cli.reasons import REMEDIES
+from bridge.cli.letters import Present, Wanted, since_ms
+from bridge.cli.reasons import REMEDIES, remedy_of
 from bridge.cli.replay_plan import MOST_TOLD, Plan, plan_tables
 from consumer.replay import Replayed
 from schemas import DeadLetter, Observation, ObservedEvidence
@@ -127,11 +129,11 @@ def test_before_asking_it_is_told_what_would_be_done_and_how_long_it_lasts() -> 
     told = shown(plan, {"demo": 4.0})
 
     assert "1203 dead letters read 1201 understood, about 601 devices" in told
-    assert f"1 left, bad_signature: {REMEDIES['bad_signature']}" in told
+    assert f"1 left, bad_signature: {remedy_of('bad_signature')}" in told
     assert "1 left, cut" in told
     assert "Account demo: 600 look-ups, about 2 min at 4 a second." in told
     assert "Account silent has no api" in told
-    assert "--limit" in told
+    assert "without --limit all of them are taken" in told
 
 
 def test_nothing_found_is_said() -> None:
@@ -141,6 +143,65 @@ def test_nothing_found_is_said() -> None:
 def test_every_reason_has_a_remedy() -> None:
     (meta,) = DeadLetterReason.__metadata__
     assert set(REMEDIES) == set(meta.examples)
+    assert not any("{" in remedy_of(reason) for reason in REMEDIES)
+
+
+@pytest.mark.parametrize("columns", ["30", "80"])
+def test_a_key_is_on_one_line_however_narrow_the_terminal(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    key = "an-account-with-a-rather-long-name/event-test/10:1234567:1234567:12"
+    detail = "what was wrong with it, in more words than go on a line"
+    listed = ListedLetter(
+        received_at_ms=NOW_MS,
+        account="demo",
+        reason="unknown_encryption",
+        detail=detail,
+        source_position=key,
+        payload_bytes=2,
+        is_cut=False,
+    )
+
+    _show_list([listed], Counter(["unknown_encryption"]))
+    _show_letter(letter(source_position=key, detail=detail))
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines if "an-account" in line] == [key, key, "demo"][:2]
+    assert any(line.endswith(detail) for line in lines)
+
+
+def test_a_reason_or_account_that_does_not_exist_is_a_mistake_and_told_what_does() -> None:
+    present = Present()
+    present.add(letter())
+    present.add(letter(reason="of_another_version", account="gone"))
+
+    for wanted, told in (
+        (Wanted(reasons=frozenset({"bad_signatur"})), "Known: bad_signature"),
+        (Wanted(accounts=frozenset({"dem"})), "Known: demo, gone, other"),
+        (Wanted(reasons=frozenset({"x" * 32})), r"xxxx… \(32 characters\)"),
+    ):
+        with pytest.raises(CommandFailed, match=told) as failed:
+            present.check(wanted, ["demo", "other"])
+        assert failed.value.exit_code == 2
+
+
+def test_a_reason_or_account_without_letters_is_told_what_has_some() -> None:
+    present = Present()
+    present.add(letter())
+
+    assert present.check(Wanted(reasons=frozenset({"too_large"})), []) == [
+        "--reason too_large: there are no such dead letters. There are: bad_signature 1."
+    ]
+    assert present.check(Wanted(accounts=frozenset({"other"})), ["demo", "other"]) == [
+        "--account other: there are no such dead letters. There are: demo 1."
+    ]
+    # Without configured accounts nobody knows which exist.
+    assert len(present.check(Wanted(accounts=frozenset({"nobody"})), [])) == 1
+    assert present.check(Wanted(reasons=frozenset({"bad_signature"}), accounts=frozenset({"demo"})), []) == []
+    assert Present().check(Wanted(reasons=frozenset({"too_large"})), []) == [
+        "--reason too_large: there are no such dead letters. There are: none."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from tests.gateway_messages import (
     PREVIOUS_KEY,
     RECEIVED_AT_MS,
     account,
+    compact,
+    envelope,
     sealed,
     upgrade_status,
 )
@@ -113,7 +115,8 @@ def test_a_message_that_cannot_be_decrypted_ends_with_5_and_the_reason_in_words(
     assert "made by none of the keys tried" in told
     assert "bad_signature: none of the access keys given signed this envelope" in told
     assert "undecryptable: aes_gcm: the tag does not match" in told
-    assert "previous_access_key" in told
+    assert "check the key given" in told
+    assert "access_key_file" not in told
 
     code, out, _ = run(sealed(BODY, key="y" * 32), "--em", "aes_gcm", "--access-key-file", key_file, "--json")
     assert code == 5
@@ -123,11 +126,35 @@ def test_a_message_that_cannot_be_decrypted_ends_with_5_and_the_reason_in_words(
     ]
 
 
-def test_without_em_it_is_ecb_and_a_failure_says_so(run: Run, key_file: str) -> None:
-    code, _, complaint = run(sealed(BODY), "--access-key-file", key_file, "--no-json")
+def test_without_em_it_is_ecb_and_the_em_that_would_open_it_is_told(run: Run, key_file: str) -> None:
+    code, out, _ = run(sealed(BODY), "--access-key-file", key_file, "--no-json")
+    assert code == 5
+    assert "With --em aes_gcm it can be read." in out
+
+    code, out, _ = run(sealed(BODY), "--access-key-file", key_file, "--json")
+    assert (code, json.loads(out)["opens_with"]) == (5, "aes_gcm")
+
+
+def test_what_is_decrypted_but_not_rightly_signed_or_not_understood_ends_with_5(
+    run: Run, key_file: str
+) -> None:
+    unsigned = compact(envelope(BODY) | {"sign": "0" * 32})
+    code, out, _ = run(unsigned, "--em", "aes_gcm", "--access-key-file", key_file, "--json")
+    told = json.loads(out)
+    assert (code, told["body"], told["dead_letter"]) == (5, BODY, "bad_signature")
+
+    nobody = sealed({"bizCode": "upgradeStatus", "bizData": {}})
+    code, out, _ = run(nobody, "--em", "aes_gcm", "--access-key-file", key_file, "--json")
+    told = json.loads(out)
+    assert (code, told["refusals"], told["dead_letter"]) == (5, [], "unknown_shape")
+
+
+def test_half_a_message_is_told_to_be_taken_whole(run: Run, key_file: str) -> None:
+    code, out, _ = run(sealed(BODY)[:-40], "--access-key-file", key_file, "--no-json")
 
     assert code == 5
-    assert "--em" in complaint
+    assert "malformed_envelope: not JSON" in out
+    assert "take it whole, from the first { to the last }" in out
 
 
 def test_the_keys_of_the_configured_accounts_are_tried(run: Run, tmp_path: Path) -> None:
@@ -165,7 +192,7 @@ def test_a_message_may_be_in_a_file(run: Run, key_file: str, tmp_path: Path) -> 
     assert run(b"", str(file), "--em", "aes_gcm", "--access-key-file", key_file)[0] == 0
     code, _, complaint = run(b"", str(tmp_path / "missing.json"), "--access-key-file", key_file)
     assert code == 2
-    assert "No such file" in complaint
+    assert f"no such file in {tmp_path}" in complaint
 
 
 @pytest.mark.parametrize(
@@ -194,15 +221,51 @@ def test_a_missing_or_impossible_key_ends_with_2(run: Run, tmp_path: Path) -> No
 
     assert "too short" in run(sealed(BODY), "--access-key-file", str(short))[2]
     code, _, complaint = run(sealed(BODY), "--access-key-file", str(tmp_path / "missing.txt"))
-    assert (code, "missing.txt" in complaint) == (2, True)
+    assert (code, f"--access-key-file: no such file in {tmp_path}" in complaint) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--access-key-file", ACCESS_KEY],
+        [ACCESS_KEY, "--access-key-file", "key.txt"],
+        [f"--access-key={ACCESS_KEY}"],
+        [f"--key-{ACCESS_KEY}"],
+        ["--account", ACCESS_KEY, "-c", "ota-bridge.toml"],
+        ["-c", ACCESS_KEY],
+        ["{" + f'"sign":"{ACCESS_KEY}"' + "}" * 300, "--access-key-file", "key.txt"],
+    ],
+)
+def test_a_secret_pasted_in_the_wrong_place_is_not_repeated(
+    arguments: list[str], run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "key.txt").write_text(ACCESS_KEY)
+    (tmp_path / "ota-bridge.toml").write_text(
+        "[accounts.one]\ncloud = 'tuya-cloud'\naccess_id = 'one'\naccess_key_file = 'key.txt'\n"
+        "[accounts.one.gateway]\nurl = 'pulsar+ssl://localhost:1'\nsubscription = 'one-sub'\n"
+    )
+
+    code, _, complaint = run(b"", *arguments)
+
+    assert (code, bool(complaint)) == (2, True)
+
+
+def test_without_a_key_the_options_for_it_are_named(run: Run) -> None:
+    code, _, complaint = run(sealed(BODY))
+
+    assert code == 2
+    assert complaint.startswith(
+        "No key to try. Name the file that holds the Access Secret with --access-key-file"
+    )
 
 
 def test_a_body_cannot_command_the_terminal(run: Run, key_file: str) -> None:
-    spoilt = upgrade_status("d1", "4", description="\x9b2J\x1b[2J")
+    spoilt = upgrade_status("d1", "4", description="\x9b2J\x1b[2J\u202e")
 
-    _, out, _ = run(sealed(spoilt), "--em", "aes_gcm", "--access-key-file", key_file, "--no-json")
-
-    assert not {"\x9b", "\x1b"} & set(out)
+    for form in ("--no-json", "--json"):
+        _, out, _ = run(sealed(spoilt), "--em", "aes_gcm", "--access-key-file", key_file, form)
+        assert not {"\x9b", "\x1b", "\u202e"} & set(out)
+    assert json.loads(out)["body"] == spoilt
 
 
 def test_the_command_needs_no_gateway_client() -> None:

@@ -13,17 +13,17 @@ import pytest
 
 from bridge.cli import run_command
 from bridge.cli.listening import (
-    EnoughShown,
     JsonScreen,
     Notes,
     ScreenSink,
+    Shown,
     TextScreen,
     remarks,
     summary_rows,
 )
 from bridge.cli.push_lines import dead_letter_line, observation_line
 from consumer.ingest import Ingest
-from consumer.sink import OutgoingRecord
+from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.statistics import AccountStatistics, Counters
 from consumer.translation import Translator
 from schemas import DeadLetter, Observation
@@ -36,7 +36,15 @@ from tests.gateway_messages import (
     upgrade_status,
 )
 
-NAMES = {"upgradeStatus": 2}
+
+def shown(*, dead_letters: int = 0, **kinds: int) -> Shown:
+    counted = Shown()
+    counted.observations.update(kinds)
+    counted.names["upgradeStatus"] = counted.observations.total()
+    if dead_letters:
+        counted.dead_letters["bad_signature"] = dead_letters
+    counted.lines = counted.observations.total() + dead_letters
+    return counted
 
 
 def records(*payloads: bytes) -> list[OutgoingRecord]:
@@ -86,7 +94,7 @@ def test_a_dead_letter_is_a_line_with_its_reason_and_place() -> None:
     letter = msgspec.json.decode(record.value, type=DeadLetter)
 
     assert dead_letter_line(letter).plain.endswith(
-        "dead letter  bad_signature: no configured access key signed this envelope  tuya-test/event/3:7:1:-1"
+        "dead letter  bad_signature: no configured access key signed this envelope  at event/3:7:1:-1"
     )
 
 
@@ -109,7 +117,7 @@ async def test_progress_records_are_not_shown(capsys: pytest.CaptureFixture[str]
 
     await sink.write([OutgoingRecord(topic="ingest-progress", key=b"k", value=b"{}", timestamp_ms=1)])
 
-    assert (capsys.readouterr().out, sink.shown) == ("", 0)
+    assert (capsys.readouterr().out, sink.shown.lines) == ("", 0)
 
 
 async def test_what_is_beyond_the_limit_is_never_confirmed() -> None:
@@ -121,12 +129,13 @@ async def test_what_is_beyond_the_limit_is_never_confirmed() -> None:
     assert not enough.is_set()
     await sink.write([second])
     assert enough.is_set()
-    with pytest.raises(EnoughShown):
+    with pytest.raises(SinkClosed) as closed:
         await sink.write([third])
-    assert sink.shown == 2
+    assert (closed.value.confirmed, sink.shown.lines) == (0, 2)
 
-    with pytest.raises(EnoughShown):
+    with pytest.raises(SinkClosed) as closed:
         await ScreenSink(TextScreen(), limit=2, enough=enough.set).write([first, second, third])
+    assert closed.value.confirmed == 2
 
 
 @pytest.mark.parametrize("screen", [JsonScreen, TextScreen])
@@ -148,8 +157,9 @@ async def test_what_nobody_reads_any_more_is_never_confirmed(
     monkeypatch.setattr("sys.stdout", Closed())
     sink = ScreenSink(screen(), limit=None, enough=print)
 
-    with pytest.raises(EnoughShown):
+    with pytest.raises(SinkClosed) as closed:
         await sink.write(records(sealed(upgrade_status("d1"))))
+    assert closed.value.confirmed == 0
 
 
 async def test_the_summary_tells_what_became_of_every_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,29 +173,40 @@ async def test_the_summary_tells_what_became_of_every_message(capsys: pytest.Cap
         signatures={"core_fields": 3},
         keys={"current": 2, "previous": 1},
     )
+    all_of_it = shown(status=2, hint=1, dead_letters=2)
 
-    assert [(row.count, row.what, row.detail) for row in summary_rows(told, NAMES | {"online": 1})] == [
-        (3, "understood", "status 2, hint 1 (upgradeStatus 2, online 1)"),
+    assert [(row.count, row.what, row.detail) for row in summary_rows(told, all_of_it)] == [
+        (3, "understood", "status 2, hint 1 (upgradeStatus 3)"),
+        (2, "dead letters", "bad_signature 2"),
         (1200, "filtered by protocol", "4 1200"),
         (4, "not about devices' upgrades", "homeCreate 4"),
         (1, "notices of the platform", "pulsar_backlog_notice 1"),
-        (2, "dead letters", "bad_signature 2"),
         (3, "signatures checked", "core_fields 3; key: current 2, previous 1"),
     ]
-    assert [remark.partition(":")[0] for remark in remarks(told, NAMES)] == [
+    assert [remark.partition(":")[0] for remark in remarks(told, all_of_it)] == [
         "bad_signature",
         "Some messages still come with the previous access key",
     ]
 
     for screen in (TextScreen(), JsonScreen()):
-        screen.summary(told, NAMES, 12.34)
+        screen.summary(told, all_of_it, 12.34)
     *lines, last = capsys.readouterr().out.splitlines()
-    assert "1210 messages in 12 s" in lines
-    assert json.loads(last) | {"type": "summary", "received": 1210, "seconds": 12.3} == json.loads(last)
+    assert "1210 messages received in 12 s, 5 lines shown" in lines
+    expected = {"type": "summary", "received": 1210, "seconds": 12.3, "shown": 5, "not_shown": 0}
+    assert json.loads(last) | expected == json.loads(last)
+
+
+async def test_the_summary_counts_as_understood_only_what_was_shown() -> None:
+    told = await statistics(received=200, observations={"status": 198}, dead_letters={"bad_signature": 2})
+
+    rows = summary_rows(told, shown(status=10))
+
+    assert [(row.count, row.what) for row in rows] == [(10, "understood"), (190, "not shown")]
+    assert not any("bad_signature" in remark for remark in remarks(told, shown(status=10)))
 
 
 async def test_a_project_that_pushes_no_firmware_messages_is_told_what_to_enable() -> None:
-    (remark,) = remarks(await statistics(), {"online": 5})
+    (remark,) = remarks(await statistics(), Shown())
 
     assert "messaging rule" in remark
     assert "upgradeStatus" in remark
@@ -235,7 +256,7 @@ def test_the_daemons_subscription_is_taken_only_with_consent(
 
     for consent in (["--shared"], ["--subscription", "id-listen"]):
         assert run_command(["listen", "-c", str(config), *consent]) == 4
-        assert "127.0.0.1:1 cannot be reached" in capsys.readouterr().err
+        assert "The gateway 127.0.0.1:1 cannot be reached" in capsys.readouterr().err
 
 
 def test_the_environment_alone_is_enough_unless_a_configuration_is_named(
@@ -252,11 +273,11 @@ def test_the_environment_alone_is_enough_unless_a_configuration_is_named(
 
     assert run_command(["listen"]) == 4
     told = capsys.readouterr().err
-    assert told.startswith("127.0.0.1:2 cannot be reached")
+    assert told.startswith("The gateway 127.0.0.1:2 cannot be reached")
     assert ACCESS_KEY not in told
 
     assert run_command(["listen", "-c", str(config), "--shared"]) == 4
-    assert capsys.readouterr().err.startswith("127.0.0.1:1 cannot be reached")
+    assert capsys.readouterr().err.startswith("The gateway 127.0.0.1:1 cannot be reached")
 
 
 def test_missing_options_are_named(
@@ -281,4 +302,50 @@ def test_an_access_key_that_cannot_be_one_is_a_mistake_not_a_crash(
     (config.parent / "key.txt").write_text("short")
 
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
-    assert "account demo: the access key is too short" in capsys.readouterr().err
+    assert "Account demo: the access key is too short" in capsys.readouterr().err
+
+
+def test_mistakes_in_options_are_told_by_the_options_names(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    good = {
+        "--url": "pulsar+ssl://127.0.0.1:1",
+        "--access-id": "id",
+        "--access-key-file": str(tmp_path / "key.txt"),
+        "--subscription": "s",
+    }
+    for change, told in (
+        ({"--url": "http://127.0.0.1"}, "--url: is not a complete address"),
+        ({"--url": ACCESS_KEY}, "--url: is not a complete address"),
+        ({"--access-key-file": ACCESS_KEY}, "--access-key-file: no such file in"),
+        ({"--access-key-file": "/"}, "--access-key-file: names /, which is not a file"),
+        ({"--ca-file": "nothing.pem"}, "--ca-file: names"),
+        ({"--topic": "a:b"}, "--topic: does not name channels"),
+    ):
+        arguments = [word for option in (good | change).items() for word in option]
+        assert run_command(["listen", *arguments]) == 2
+        complaint = capsys.readouterr().err
+        assert told in complaint
+        assert "accounts.listen" not in complaint
+        assert "configuration file" not in complaint
+        assert ACCESS_KEY not in complaint
+
+    # An option over a configured account, and a key of the configuration itself.
+    assert run_command(["listen", "-c", str(config), "--account", "demo", "--url", "x"]) == 2
+    assert "--url: is not" in capsys.readouterr().err
+    config.write_text(config.read_text().replace("pulsar+ssl", "http"))
+    assert run_command(["listen", "-c", str(config), "--shared"]) == 2
+    assert "accounts.demo.gateway.url: is not" in capsys.readouterr().err
+
+
+def test_without_any_account_the_ways_to_name_one_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert run_command(["listen"]) == 2
+    assert (
+        "Say --url, --access-id, --access-key-file and --subscription, or name a" in capsys.readouterr().err
+    )

@@ -11,7 +11,7 @@ import pytest
 from consumer import account as account_module
 from consumer.account import AccountIngest
 from consumer.errors import AccountStopped
-from consumer.sink import OutgoingRecord
+from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
@@ -55,24 +55,30 @@ class Sink:
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
+        self.most: int | None = None
         self.written: list[OutgoingRecord] = []
 
     async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
+        if self.most is not None and len(self.written) + len(records) > self.most:
+            raise SinkClosed(confirmed=self.most - len(self.written))
         self.written += [record for record in records if record.topic == "observations"]
         return ()
 
 
-def slices(number: int, *, partition: int = 3) -> list[Slice]:
+def slices(*numbers: int, partition: int = 3, conflict_at: int | None = None) -> list[Slice]:
     slicer = Slicer(Translator(account(), Counters()), Counters())
-    message = Received(
-        sealed(upgrade_status(f"d{number}")),
-        at=(7, number, -1),
-        topic=f"persistent://accessIdtesttesttest/out/event-partition-{partition}",
-    )
-    return cut(slicer, [message])
+    messages = [
+        Received(
+            sealed(upgrade_status(f"d{number}") | ({"devId": "other"} if number == conflict_at else {})),
+            at=(7, number, -1),
+            topic=f"persistent://accessIdtesttesttest/out/event-partition-{partition}",
+        )
+        for number in numbers
+    ]
+    return cut(slicer, messages)
 
 
 class House:
@@ -130,5 +136,59 @@ def test_what_is_delivered_while_the_account_ends_is_left_alone(
         died_of = ended.value.exceptions[0] if isinstance(ended.value, ExceptionGroup) else ended.value
         assert type(died_of) is type(failure)
         house.gateway.deliver(slices(99))
+
+    story()
+
+
+@pytest.mark.parametrize(
+    ("most", "acknowledged"),
+    [
+        (0, [[]]),
+        (1, [[0]]),
+        # A whole slice, and the first message of the next.
+        (3, [[0, 1], [2]]),
+        # Three records of one message: a dead letter and two hints; it is done with the last of them.
+        (5, [[0, 1], [2, 3]]),
+        (6, [[0, 1], [2, 3]]),
+        (7, [[0, 1], [2, 3, 4]]),
+    ],
+)
+def test_a_sink_that_closes_has_what_it_confirmed_acknowledged_and_nothing_more(
+    monkeypatch: pytest.MonkeyPatch, most: int, acknowledged: list[list[int]]
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch)
+        house.sink.most = most
+        await asyncio.sleep(0.1)
+        house.gateway.deliver([*slices(0, 1), *slices(2, 3, 4, 5, conflict_at=4)])
+        with pytest.raises(ExceptionGroup) as ended:
+            await house.running
+        assert ended.group_contains(SinkClosed)
+        done = house.gateway.acknowledged
+        assert [[entry_id.entry_id() for entry_id in piece.ended] for piece in done] == acknowledged
+        assert [piece.message_count for piece in done] == [len(entries) for entries in acknowledged]
+
+    story()
+
+
+def test_an_entry_of_which_a_message_was_not_confirmed_is_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch)
+        house.sink.most = 5
+        await asyncio.sleep(0.1)
+        messages = [
+            Received(sealed(upgrade_status("d")), at=(7, entry, index), batch_size=3)
+            for entry in (0, 1)
+            for index in range(3)
+        ]
+        house.gateway.deliver(cut(Slicer(Translator(account(), Counters()), Counters()), messages))
+        with pytest.raises(ExceptionGroup):
+            await house.running
+        (done,) = house.gateway.acknowledged
+        assert ([entry_id.entry_id() for entry_id in done.ended], done.message_count) == ([0], 3)
 
     story()

@@ -1,0 +1,48 @@
+"""What is wrong with the account that `ota-bridge listen` was given, in the words of whoever described it."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from bridge.cli.reasons import CONFIGURED_KEYS
+from bridge.config.gateway import NEW_ALIAS
+
+_OPTIONS: Final = {
+    "access_key_file": "--access-key-file",
+    "access_id": "--access-id",
+    "gateway.url": "--url",
+    "gateway.subscription": "--subscription",
+    "gateway.topics": "--topic",
+    "gateway.ca_file": "--ca-file",
+    "gateway.sign_policy": "--sign-policy",
+}
+"""What a key of an account is called here."""
+
+
+class AccountWords:
+    """Says what is wrong in the words of who typed it: an option where one was given, else the configuration's key."""
+
+    def __init__(self, account: str, given: Container[str]) -> None:
+        is_new = account == NEW_ALIAS
+        # An option lies over the account that was chosen, of which only the configuration may know the name.
+        self._keys = {key: option for key, option in _OPTIONS.items() if is_new or key in given}
+        self._account = account
+        self._is_new = is_new
+        typed_key = "access_key" in given or "access_key_file" in given
+        self.keys = "the access key given" if typed_key else CONFIGURED_KEYS
+
+    def of(self, text: str) -> str:
+        """Return a text of the configuration's checks or of the gateway's probe."""
+        for key, option in self._keys.items():
+            text = text.replace(f"accounts.{self._account}.{key}", option)
+        if self._is_new:
+            text = text.removeprefix(f"account {self._account}: ")
+        for theirs in (", and start the bridge again", "; it is relative to the configuration file"):
+            text = text.replace(theirs, "")
+        return text
+
+    def sentence(self, text: str, host: str) -> str:
+        """Return one sentence; a host's name keeps its own letters at the beginning."""
+        text = self.of(text)
+        return f"The gateway {text}." if text.startswith(host) else f"{text[:1].upper()}{text[1:]}."
