@@ -31,6 +31,8 @@ Outcome = Literal[
 ]
 
 _REFUSALS: Final = frozenset({"wrong_key", "missing_subscription", "forbidden_topic", "missing_topic"})
+_SHORTEST_KEY: Final = 24
+"""An access id as long as a key may be the key: whoever mixed them up must not read it in a log."""
 _REDIRECT: Final = 0
 _FAILED: Final = 2
 _MAX_REDIRECTS: Final = 5
@@ -162,7 +164,7 @@ class _Probe:
         if error == ServerError.AUTHENTICATION:
             raise _Answered(
                 "wrong_key",
-                f"{where} refuses the access key of {key}",
+                f"{where} refuses the access key of {key if len(key) < _SHORTEST_KEY else 'this access id'}",
                 f"correct {table}.access_id and {table}.access_key_file, or {table}.gateway.url if they belong to"
                 f" another data center, {again}",
             )

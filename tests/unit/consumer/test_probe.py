@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 from hypothesis import given
@@ -147,6 +148,15 @@ async def test_each_refusal_is_told_apart(
     broker.answers[step] = lambda: answer
     result = await probe(account(url=broker.url, tls_verify=False), timeout_s=0.3)
     assert (result.outcome, result.refused) == (outcome, refused)
+
+
+async def test_an_access_id_that_may_be_the_key_is_not_repeated(broker: Broker) -> None:
+    broker.answers[Command.CONNECT] = lambda: _error(ServerError.AUTHENTICATION)
+    asked = account(url=broker.url, tls_verify=False)
+
+    assert "refuses the access key of accessIdtesttesttest" in (await probe(asked)).message
+    mixed_up = msgspec.structs.replace(asked, access_id=ACCESS_KEY)
+    assert ACCESS_KEY not in (await probe(mixed_up)).message
 
 
 async def test_a_topic_without_partitions_is_asked_for_by_its_own_name(broker: Broker) -> None:
