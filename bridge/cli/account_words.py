@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from typing import Final
 
@@ -18,26 +19,27 @@ _OPTIONS: Final = {
     "gateway.sign_policy": "--sign-policy",
 }
 """What a key of an account is called here."""
+_ALIAS: Final = "[a-z0-9-]{1,40}"
 
 
 class AccountWords:
     """Says what is wrong in the words of who typed it: an option where one was given, else the configuration's key."""
 
-    def __init__(self, account: str, given: Container[str]) -> None:
-        is_new = account == NEW_ALIAS
-        # An option lies over the account that was chosen, of which only the configuration may know the name.
+    def __init__(self, given: Container[str], *, is_new: bool) -> None:
         self._keys = {key: option for key, option in _OPTIONS.items() if is_new or key in given}
-        self._account = account
         self._is_new = is_new
         typed_key = "access_key" in given or "access_key_file" in given
         self.keys = "the access key given" if typed_key else CONFIGURED_KEYS
 
     def of(self, text: str) -> str:
-        """Return a text of the configuration's checks or of the gateway's probe."""
+        """Return a text of the configuration's checks or of the gateway's probe, which are about one account."""
         for key, option in self._keys.items():
-            text = text.replace(f"accounts.{self._account}.{key}", option)
+            text = re.sub(rf"accounts\.{_ALIAS}\.{re.escape(key)}\b", option, text)
         if self._is_new:
-            text = text.removeprefix(f"account {self._account}: ")
+            text = text.removeprefix(f"account {NEW_ALIAS}: ")
+            text = text.replace(
+                ", or say so by name: tls_verify = false", "; only a configuration can say otherwise"
+            )
         for theirs in (", and start the bridge again", "; it is relative to the configuration file"):
             text = text.replace(theirs, "")
         return text

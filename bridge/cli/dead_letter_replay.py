@@ -121,7 +121,7 @@ def _planned(
                 _plan(settings, wanted, present, gateways, limit, step=lambda: progress.advance(task)),
             )
     except Misconfigured as mistake:
-        raise CommandFailed(ExitCode.USAGE, f"{mistake}.") from mistake
+        raise CommandFailed(ExitCode.USAGE, f"{str(mistake)[:1].upper()}{str(mistake)[1:]}.") from mistake
 
 
 async def _plan(

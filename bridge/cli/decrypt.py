@@ -105,7 +105,7 @@ def decrypt(
     try:
         found = _examined(message, em or message.properties.get("em"), accounts)
     except Misconfigured as mistake:
-        raise CommandFailed(ExitCode.USAGE, f"{mistake}.") from mistake
+        raise CommandFailed(ExitCode.USAGE, f"{str(mistake)[:1].upper()}{str(mistake)[1:]}.") from mistake
     if wants_json(json):
         _write(found)
     else:

@@ -19,7 +19,7 @@ from bridge.cli.listening import JsonScreen, Notes, Screen, ScreenSink, TextScre
 from bridge.cli.options import DEFAULT_CONFIG, KEY_VARIABLE, AsJson, ConfigFile, wants_json
 from bridge.config import LogSettings, load_gateway
 from bridge.config.environment import FromEnvironment
-from bridge.config.gateway import NEW_ALIAS, ListenedGateway
+from bridge.config.gateway import ListenedGateway
 from bridge.config.problems import ConfigurationError, Problem
 from bridge.exit_codes import ExitCode
 from bridge.logs import Redactor, configure_logs
@@ -122,7 +122,8 @@ def listen(
     given = {key: value for key, value in given.items() if value is not None}
     if access_id is not None and account is None:
         _require_all(given)
-    listened = _load(config, account, given)
+    words = AccountWords(given, is_new=account is None and access_id is not None)
+    listened = _load(config, account, given, words)
     if listened.is_daemons and not shared:
         raise CommandFailed(
             ExitCode.USAGE,
@@ -132,16 +133,14 @@ def listen(
         )
     keys = [listened.account.access_key, listened.account.previous_access_key]
     configure_logs(LogSettings(level="warning"), Redactor(key for key in keys if key is not None))
-    words = AccountWords(listened.account.name, given)
     screen: Screen = JsonScreen() if wants_json(json) else TextScreen(keys=words.keys)
     # Ctrl-C ends listening with the summary; before that, while the gateway is asked, it ends the command.
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_Listening(listened.account, screen, words, limit=limit, seconds=seconds).run())
 
 
-def _load(config: Path, account: str | None, given: dict[str, Any]) -> ListenedGateway:
+def _load(config: Path, account: str | None, given: dict[str, Any], words: AccountWords) -> ListenedGateway:
     """Return the account; what is wrong with an option is told by the option's name."""
-    words = AccountWords(account or NEW_ALIAS, given)
     try:
         return load_gateway(config, account, given, optional_file=config == DEFAULT_CONFIG)
     except ConfigurationError as error:

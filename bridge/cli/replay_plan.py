@@ -101,7 +101,9 @@ def plan_tables(plan: Plan, rates: Mapping[str, float]) -> Iterator[RenderableTy
                 "yellow",
             )
         else:
-            yield f"Account {printable(account)}: {count} look-ups, {_lasting(count / rate)} at {rate:g} a second."
+            yield Text(
+                f"Account {printable(account)}: {count} look-ups, {_lasting(count / rate)} at {rate:g} a second."
+            )
     if plan.limit_reached:
         yield Text(
             "There are more: without --limit all of them are taken, those shown here once more with them.",

@@ -333,8 +333,9 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         assert ACCESS_KEY not in complaint
 
     # An option over a configured account, and a key of the configuration itself.
-    assert run_command(["listen", "-c", str(config), "--account", "demo", "--url", "x"]) == 2
-    assert "--url: is not" in capsys.readouterr().err
+    for chosen in ([], ["--account", "demo"]):
+        assert run_command(["listen", "-c", str(config), *chosen, "--url", "x"]) == 2
+        assert "  --url: is not" in capsys.readouterr().err
     config.write_text(config.read_text().replace("pulsar+ssl", "http"))
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
     assert "accounts.demo.gateway.url: is not" in capsys.readouterr().err
