@@ -32,8 +32,8 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """Vendor's clock: the last applied pushed status (R2)."""
     answered_at_ms: int | None = None
     """Vendor's clock: when the last applied answer was asked (R2)."""
-    stale_answers: int = 0
-    """Stale answers in a row (R2)."""
+    early_answers: int = 0
+    """Early answers in a row (R2)."""
     settled_at_ms: int | None = None
     """Vendor's clock: the latest evidence that settled the last attempt (R3)."""
     previous_outcome: str | None = None

@@ -1,17 +1,25 @@
 """The fold: `fold(device, input, policy)` says what one observation, or one timer, makes of one device. Pure.
 
-The rules, in the order in which an observation meets them; numbers are those of docs/rules.md:
+The rules, by where they are written; numbers are those of docs/rules.md. A *push* comes from the gateway, an
+*answer* from a lookup or a sweep of the cloud's API.
 
-* What counts at all, here: R1 duplicates are dropped; R20 a device belongs to one account; R2 stale answers and late
-  pushes only help where they cannot harm; R11 unknown values change no status.
-* Attempts, `attempts.py`: R3 what opens an attempt; R4 order inside it; R19 rest statuses never close one alone.
-* Outcomes, `outcomes.py`: R5 a pushed outcome is a claim until versions or a definite answer settle it; R6 a claim of
-  success whose old version is still running at the deadline, although the device came online since, becomes `failed`
-  with reason `version_mismatch`; without that proof of the contrary it is adopted, unconfirmed; R7 terminal is sticky;
-  R13 versions that change without an attempt.
-* Waiting, `waiting.py`: R8 what time does to an attempt. `lookups.py`: R9 online devices and hints, R14 one lookup at a
-  time, R15 every device after a gap, R16 a failed one is no failed upgrade, R18 periodic ones. `removal.py`: R10
-  devices that go and return.
+* What counts at all, here: R15 a gap makes every device of the account asked about; R20 a device belongs to
+  one account; R1 duplicates are dropped; R11 unknown values change no status; R2 of late pushes and early or
+  stale answers only that is taken which cannot harm.
+* Attempts, `attempts.py`: R3 what opens an attempt; R4 status and progress only rise in it; R19 rest statuses
+  (`idle`, `available`) never close one alone.
+* Outcomes, `outcomes.py`: R5 a pushed outcome is only a *claim*: the attempt stays open as `verifying`, and
+  the cloud is asked until its versions, or a terminal status of its own, settle it, or a deadline comes. R6 a
+  claim of success with the old version still running at the deadline becomes `failed`, reason
+  `version_mismatch`, if the device was online after the claim; in every other case a claim is *adopted*:
+  shown as the outcome, unconfirmed, and asked about again in time. R7 an outcome is final within its attempt,
+  unless versions prove a success or a confirmed one replaces an unconfirmed one; R13 versions that change
+  without an attempt.
+* Waiting, `waiting.py`: R8 what time does to an attempt. `lookups.py`: R9 online devices and hints make a
+  lookup due, R14 one at a time, R16 a failed one is no failed upgrade, R18 periodic ones. `removal.py`: R10
+  devices that go, their open attempts with them, and return.
+* R21: where a rule raises all the same, `batch.py` leaves the device as it was and makes a dead letter of the
+  input.
 
 No clock, no I/O, no randomness: the same inputs give the same states and events, byte for byte (R17).
 """
@@ -119,7 +127,7 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
         return _account_conflict(device, observation)
 
     turn = Turn(device, policy, observation.observed_at_ms, observation, evidence)
-    if _is_duplicate(turn, observation):
+    if _came_before(turn, observation):
         return Folded(device, counts=tuple(turn.counts))
 
     if turn.state.removed_at_ms is not None and not removal.returns(turn, observation):
@@ -156,8 +164,8 @@ def _is_known(device: Device) -> bool:
 
 
 def _introduces(observation: Observation) -> bool:
-    """An answer about a device nobody told us of, or its removal, does not make it known."""
-    return observation.kind not in ("answer", "gap") and observation.lifecycle != "removed"
+    """That a lookup found nothing about a device nobody told us of, or its removal, does not make it known."""
+    return observation.kind != "answer" and observation.lifecycle != "removed"
 
 
 def _new_device(observation: Observation) -> Device:
@@ -193,8 +201,8 @@ def _account_conflict(device: Device, observation: Observation) -> Folded:
     )
 
 
-def _is_duplicate(turn: Turn, observation: Observation) -> bool:
-    """R1: a push at or before the last applied position of its source partition is a redelivery.
+def _came_before(turn: Turn, observation: Observation) -> bool:
+    """R1: a push at or before the last applied position of its source partition is a redelivery. Notes a later one.
 
     Unless its publish time is later than every one applied from there: then the platform was rebuilt.
     """
@@ -283,8 +291,8 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
 def _on_answered(channel: ChannelTurn, observation: Observation) -> None:
     """R2, answers: one asked before the last applied answer contributes nothing.
 
-    One asked before, or too soon after, the last applied pushed status tells only versions: the cloud's API lags its
-    pushes. Another lookup follows, later for each stale answer in a row.
+    An early one, asked before or too soon after the last applied pushed status, tells only versions, which may prove a
+    success: the cloud's API lags its pushes. Another lookup follows, later for each early answer in a row.
     """
     turn, policy, book = channel.turn, channel.turn.policy, channel.book
     asked_at_ms = asked_at(observation)
@@ -298,10 +306,10 @@ def _on_answered(channel: ChannelTurn, observation: Observation) -> None:
         attempt = channel.open_attempt
         if attempt is not None and attempt.target_version is not None and version_proof(channel, observation):
             channel.settle("succeeded", asked_at_ms, confirmed=True)
-        turn.want_lookup(policy.stale_lookup_s * 2 ** min(book.stale_answers, 8), "new_attempt")
-        book.stale_answers += 1
+        turn.want_lookup(policy.stale_lookup_s * 2 ** min(book.early_answers, 8), "new_attempt")
+        book.early_answers += 1
         return
 
     book.answered_at_ms = asked_at_ms
-    book.stale_answers = 0
+    book.early_answers = 0
     attempts.on_answered(channel, observation, asked_at_ms)
