@@ -58,7 +58,7 @@ def replay(
     limit: Annotated[
         int | None,
         Parameter(
-            help="Take only so many, to try it; the same ones come first the next time.",
+            help="Take only so many, to try it; without it all are taken.",
             validator=validators.Number(gt=0),
         ),
     ] = None,

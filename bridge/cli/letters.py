@@ -94,8 +94,10 @@ class Present:
                     f"{option} {typed(name)}: there are no such dead letters. There are: {there or 'none'}."
                 )
                 if known and name not in known:
-                    told = f"{option} {typed(name)} does not exist. Known: {', '.join(sorted({*known, *present}))}."
-                    raise CommandFailed(ExitCode.USAGE, told)
+                    exist = ", ".join(printable(each) for each in sorted({*known, *present}))
+                    raise CommandFailed(
+                        ExitCode.USAGE, f"{option} {typed(name)} does not exist. Known: {exist}."
+                    )
                 notes.append(told)
         return notes
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from bridge.clouds.settings import ApiAccount
 from bridge.config.settings import HttpSettings
+from bridge.typed import typed
 from consumer.settings import GatewayAccount
 
 Report = Callable[[str, str, str], None]
@@ -134,7 +135,7 @@ def check_account(path: str, values: Values, report: Report) -> None:
     """The account's cloud is one that this version speaks to."""
     cloud = values.get("cloud")
     if cloud is not None and cloud not in CLOUDS:
-        report(f"{path}.cloud", f"names no supported cloud: {cloud}", f"Use {' or '.join(CLOUDS)}")
+        report(f"{path}.cloud", f"names no supported cloud: {typed(cloud)}", f"Use {' or '.join(CLOUDS)}")
     if values.get("access_id", "given").strip() == "":
         report(f"{path}.access_id", "is empty", "Write the cloud project's Access ID")
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from bridge.config.environment import FromEnvironment
 from bridge.config.load import Loader
 from bridge.config.settings import EvidenceSettings
+from bridge.typed import typed
 from consumer.settings import GatewayAccount
 
 NEW_ALIAS: Final = "listen"
@@ -72,7 +73,7 @@ def _choose(loader: Loader, tables: Any, name: str | None, *, is_new: bool) -> s
     if name is not None:
         if not is_new and not isinstance(tables.get(name), dict):
             known = ", ".join(sorted(tables)) or "none"
-            loader.reader.problem(f"accounts.{name}", "is not configured", f"Configured: {known}")
+            loader.reader.problem(f"accounts.{typed(name)}", "is not configured", f"Configured: {known}")
         return name
     if is_new:
         return NEW_ALIAS

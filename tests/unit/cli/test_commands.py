@@ -93,6 +93,7 @@ def test_help_of_a_command_is_its_whole_text(
         ["decrypt", "message.json", SECRET],
         ["listen", SECRET],
         ["listen", f"-{SECRET}"],
+        ["listen", "--account", SECRET],
         ["listen", "--limit", SECRET],
         ["listen", "--seconds", f"-{SECRET}"],
         ["dead-letters", SECRET],
