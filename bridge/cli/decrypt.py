@@ -56,8 +56,17 @@ class _Found(Struct, frozen=True, kw_only=True):
         return not self.examination.refusals and self.judgement.dead_letter is None
 
     def remedy(self, reason: str) -> str:
-        """Return what to do."""
-        return remedy_of(reason, keys=self.keys, captured=True)
+        """Return what to do, as far as the message itself tells."""
+        if reason not in ("undecryptable", "malformed_body"):
+            return remedy_of(reason, keys=self.keys, captured=True)
+        if self.opens_with is not None:
+            return f"with --em {self.opens_with} it can be read"
+        if self.examination.signature is None:
+            return f"first check {self.keys}: the same key signs and encrypts"
+        told = "report it to the platform"
+        if reason == "malformed_body":
+            return told
+        return f"the signature is right, so the key is: check --em; if that is the message's own, {told} as damaged"
 
 
 def decrypt(
@@ -254,8 +263,6 @@ def _rows(found: _Found) -> list[tuple[str, Text]]:
     for refusal in examination.refusals:
         rows.append(("wrong", Text(f"{refusal.reason}: {printable(refusal.detail)}", "red")))
         rows.append(("", Text(f"{found.remedy(refusal.reason)}.")))
-    if found.opens_with is not None:
-        rows.append(("", Text(f"With --em {found.opens_with} it can be read.", "yellow")))
     letter = judgement.dead_letter
     if letter is not None:
         rows.append(

@@ -26,9 +26,6 @@ _CAPTURED: Final[Mapping[str, str]] = {
     "malformed_envelope": "take it whole, from the first { to the last }, as it stood on the topic; a dead letter as"
     " `ota-bridge dead-letters show KEY --json` prints it",
     "missing_signature": "the gateway signs everything: take all of the outer JSON, with its sign",
-    "undecryptable": "where the signature is wrong, check {keys}; where it is right, --em; where both are right the"
-    " message is damaged: report it to the platform",
-    "malformed_body": "where the signature is wrong, check {keys}; else report it to the platform",
 }
 """What differs for a message that somebody captured and pasted."""
 

@@ -26,6 +26,7 @@ from tests.gateway_messages import (
     compact,
     envelope,
     sealed,
+    signed,
     upgrade_status,
 )
 
@@ -129,7 +130,7 @@ def test_a_message_that_cannot_be_decrypted_ends_with_5_and_the_reason_in_words(
 def test_without_em_it_is_ecb_and_the_em_that_would_open_it_is_told(run: Run, key_file: str) -> None:
     code, out, _ = run(sealed(BODY), "--access-key-file", key_file, "--no-json")
     assert code == 5
-    assert "With --em aes_gcm it can be read." in out
+    assert "with --em aes_gcm it can be read." in out
 
     code, out, _ = run(sealed(BODY), "--access-key-file", key_file, "--json")
     assert (code, json.loads(out)["opens_with"]) == (5, "aes_gcm")
@@ -147,6 +148,16 @@ def test_what_is_decrypted_but_not_rightly_signed_or_not_understood_ends_with_5(
     code, out, _ = run(nobody, "--em", "aes_gcm", "--access-key-file", key_file, "--json")
     told = json.loads(out)
     assert (code, told["refusals"], told["dead_letter"]) == (5, [], "unknown_shape")
+
+
+def test_where_the_signature_is_right_it_is_told_that_the_key_is(run: Run, key_file: str) -> None:
+    fields = envelope(BODY)
+    damaged = signed({name: fields[name] for name in ("protocol", "pv", "t")} | {"data": "AAAA"})
+
+    code, out, _ = run(compact(damaged), "--em", "aes_gcm", "--access-key-file", key_file, "--no-json")
+
+    assert code == 5
+    assert "the signature is right, so the key is: check --em" in out
 
 
 def test_half_a_message_is_told_to_be_taken_whole(run: Run, key_file: str) -> None:
