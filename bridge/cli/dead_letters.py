@@ -160,6 +160,7 @@ def _show_list(latest: Sequence[ListedLetter], counts: Counter[str]) -> None:
     sums = Table("count", "reason", "what to do", box=None, header_style="dim")
     for column in sums.columns:
         column.overflow = "fold"
+    sums.columns[1].no_wrap = True
     for reason, count in counts.most_common():
         sums.add_row(str(count), Text(printable(reason), "red"), f"{remedy_of(reason)}.")
     screen.print()

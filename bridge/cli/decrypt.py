@@ -49,6 +49,8 @@ class _Found(Struct, frozen=True, kw_only=True):
     """The other `em` that would decrypt it."""
     keys: str
     """Where the keys came from."""
+    is_pasted: bool
+    """Whether somebody captured it; a dead letter is whole."""
 
     @property
     def is_good(self) -> bool:
@@ -58,7 +60,7 @@ class _Found(Struct, frozen=True, kw_only=True):
     def remedy(self, reason: str) -> str:
         """Return what to do, as far as the message itself tells."""
         if reason not in ("undecryptable", "malformed_body"):
-            return remedy_of(reason, keys=self.keys, captured=True)
+            return remedy_of(reason, keys=self.keys, captured=self.is_pasted)
         if self.opens_with is not None:
             return f"with --em {self.opens_with} it can be read"
         if self.examination.signature is None:
@@ -190,6 +192,7 @@ def _examined(message: Captured, encryption: str | None, accounts: Sequence[Gate
         judgement=_judgement(message, encryption, accounts, examination),
         opens_with=others[0] if others else None,
         keys="the key given" if accounts[0].name == _GIVEN else CONFIGURED_KEYS,
+        is_pasted=message.source_position is None,
     )
 
 
