@@ -31,6 +31,17 @@ log = structlog.get_logger(__name__)
 _FAILED_TIMER_MS: Final = 600_000
 """A device whose timer fails is looked at again after this: a defect of ours must not become a storm."""
 
+_RECORD_LIMIT_BYTES: Final = 512 * 1024
+"""Of a state or an event without its headers: half of what Kafka takes. One that Kafka refuses would be folded and
+refused for ever, and a device that names ever new channels makes one."""
+
+
+class ResultTooLarge(Exception):
+    """Kafka would refuse what came of an input: the input becomes a dead letter (R21)."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"a record of {size_bytes} bytes is more than {_RECORD_LIMIT_BYTES}")
+
 
 class FoldTopics(Struct, frozen=True, kw_only=True):
     """The full names of the topics a worker reads and writes, and how many partitions the keyed ones have."""
@@ -289,6 +300,8 @@ class Batch:
 
     def _event_record(self, typed: TypedEvent) -> TransactionRecord:
         key, value, headers = encode_event(typed)
+        if len(value) > _RECORD_LIMIT_BYTES:
+            raise ResultTooLarge(len(value))
         return TransactionRecord(
             self._topics.events, self._store.partition, key, value, typed.event.observed_at_ms, headers
         )
@@ -299,6 +312,8 @@ class Batch:
 
         timer_at_ms = next_timer_at(device, self._policy)
         value, headers = encode_device(device, timer_at_ms)
+        if len(value) > _RECORD_LIMIT_BYTES:
+            raise ResultTooLarge(len(value))
         record = TransactionRecord(
             self._topics.state, self._store.partition, device_id.encode(), value, self._now_ms, headers
         )

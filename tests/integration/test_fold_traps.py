@@ -219,3 +219,20 @@ async def test_an_observation_too_large_for_a_dead_letter_is_cut_and_stops_nothi
     assert letter["payload_bytes"] == len(poison)
     assert len(letter["payload"]) < RAW_LIMIT_BYTES * 1.4
     assert_each_once(events, 30)
+
+
+async def test_a_device_that_grows_beyond_what_kafka_takes_costs_dead_letters_and_stops_nothing(
+    settings: KafkaSettings,
+) -> None:
+    chance = random.Random(2)
+    names = [chance.randbytes(100_000).hex() for _ in range(12)]
+    growing = [pushed("growing", number, "pending", channel=name) for number, name in enumerate(names)]
+    async with folding(settings):
+        await produce(settings, growing)
+        await produce(settings, upgrades(30))
+        events = [event for event in await read(settings, "upgrade-events", 92) if event.key() != b"growing"]
+        letters = [json.loads(letter.value()) for letter in await read(settings, "dead-letters", 10)]
+
+    assert_each_once(events, 30)
+    assert len(letters) == 10
+    assert "ResultTooLarge" in letters[0]["detail"]

@@ -164,6 +164,21 @@ async def test_a_number_that_cannot_be_written_costs_its_device_nothing_else() -
     assert bench.commits.offsets == [4]
 
 
+async def test_a_result_too_large_for_kafka_costs_a_dead_letter_and_nothing_else() -> None:
+    bench = Bench()
+
+    await bench.work(
+        record(0, told("d")),
+        record(1, told("d", asked_at_ms=START_MS + 2, status="verifying", channel="9" * 600_000)),
+        record(2, told("d", asked_at_ms=START_MS + 3, status="succeeded")),
+    )
+
+    assert [letter.key for letter in bench.commits.of(TOPICS.dead_letters)] == [b"observations/3:1"]
+    statuses = [dict(event.headers)["ce_status"] for event in bench.commits.of(TOPICS.events)]
+    assert statuses == [b"installing", b"succeeded"]
+    assert bench.commits.offsets == [3]
+
+
 async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_stops_nothing() -> None:
     bench = Bench()
     bench.store.put("odd", b'{"status":"paused_by_vendor"}', [])
