@@ -231,6 +231,9 @@ class Fold(ConsumerRebalanceListener):
                 continue
 
             try:
+                if owned.is_revoked:
+                    # The library swallows a cancellation that comes while it closes a client.
+                    return
                 # Between the last await and here nothing may be handed over: seek and resume do not wait.
                 worker.expect_hole(hole_at)
                 consumer.seek(place, worker.next_offset)

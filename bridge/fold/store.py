@@ -19,6 +19,7 @@ from bridge.fold.encoding import Headers, is_as_read, pack, read_resume, unpack
 from bridge.fold.memory import return_free_memory
 from bridge.fold.timers import Timers
 from bridge.kafka.clients import consumer_arguments
+from bridge.kafka.hardening import harden
 from bridge.kafka.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
@@ -26,7 +27,8 @@ log = structlog.get_logger(__name__)
 _FETCH_BYTES: Final = 8 * 1024 * 1024
 """A restore reads one partition from end to end: few large answers."""
 _LOG_EVERY: Final = 100_000
-_POLL_MS: Final = 1000
+_POLL_MS: Final = 20
+"""A marker at the end moves the position and gives no record: then this is what a store that knows all waits for."""
 _WORTH_RETURNING: Final = 10_000
 """Devices made compact after which their memory is returned: that takes some ten milliseconds, in which all waits."""
 DECODED_DEVICES: Final = 1024
@@ -138,6 +140,7 @@ class Store:
         consumer = AIOKafkaConsumer(
             **consumer_arguments(settings) | {"max_partition_fetch_bytes": _FETCH_BYTES}
         )
+        harden(consumer._client)  # noqa: SLF001 (what all its requests pass)
         await consumer.start()
         try:
             consumer.assign([place])

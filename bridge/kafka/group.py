@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 
 from bridge.error_text import error_text
+from bridge.kafka.hardening import harden
 from bridge.kafka.reach import Reach
 from bridge.stopping import unless_stopped
 
@@ -42,7 +43,8 @@ async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Rea
 
     From here until it leaves, its requests tell `reach` whether Kafka answers.
     """
-    reach.watch(consumer._client)  # noqa: SLF001 (what all its requests pass)
+    harden(consumer._client)  # noqa: SLF001 (what all its requests pass)
+    reach.watch(consumer._client)  # noqa: SLF001 (as above)
     try:
         joined = await unless_stopped(stop, consumer.start())
         if joined:

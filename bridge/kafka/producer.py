@@ -11,14 +11,13 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from bridge.kafka.clients import producer_arguments
+from bridge.kafka.hardening import harden
 from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
 
 START_WITHIN_S: Final = 30.0
 """aiokafka asks for a producer id without end, also when the broker it asks is gone."""
 STOP_WITHIN_S: Final = 2.0
-METADATA_RETRY_S: Final = 0.2
-"""As long as a broker's restart can spare."""
 
 
 class Producer(Protocol):
@@ -47,7 +46,7 @@ async def start_producer(
     Raises KafkaError, OSError or TimeoutError.
     """
     producer = AIOKafkaProducer(**producer_arguments(settings, transactional_id=transactional_id))
-    pause_between_metadata_failures(producer.client)
+    harden(producer.client)
     if reach is not None:
         reach.watch(producer.client)
     try:
@@ -59,22 +58,6 @@ async def start_producer(
         await dismiss_producer(producer)
         raise
     return producer
-
-
-def pause_between_metadata_failures(client: Any) -> None:
-    """Make an aiokafka client wait when no broker tells it the cluster's metadata.
-
-    Its sender asks anew as soon as an asking failed, thousands of times a second while the brokers are away.
-    """
-    update = client._metadata_update  # noqa: SLF001 (the one place that all its askings pass)
-
-    async def update_or_pause(*arguments: Any) -> bool:
-        updated: bool = await update(*arguments)
-        if not updated:
-            await asyncio.sleep(METADATA_RETRY_S)
-        return updated
-
-    client._metadata_update = update_or_pause  # noqa: SLF001 (as above)
 
 
 async def dismiss_producer(producer: Producer) -> None:

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from bridge.kafka.clients import consumer_arguments
+from bridge.kafka.hardening import harden
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from schemas import IngestProgress
@@ -53,6 +54,7 @@ class KafkaProgress:
     async def _read(self) -> dict[bytes, bytes]:
         latest: dict[bytes, bytes] = {}
         consumer = AIOKafkaConsumer(**consumer_arguments(self._settings))
+        harden(consumer._client)  # noqa: SLF001 (what all its requests pass)
         try:
             await consumer.start()
             consumer.assign(self._places)

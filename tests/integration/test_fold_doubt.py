@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
@@ -30,10 +31,11 @@ from bridge.kafka.transactions import TransactionalProducer
 from deploy.sandbox.brokers import Brokers
 from tests.integration.fold_owner import owning
 from tests.integration.fold_stage import assert_each_once, fold_settings, folding, upgrades
-from tests.integration.fold_topics import produce, read
+from tests.integration.fold_topics import produce, pushed, read
 from tests.integration.kafka_faults import Deliver, between_client_and_broker
 
 NOT_COORDINATOR = 16
+COORDINATOR_LOADS = 14
 BATCH = 20
 DEVICES = 40
 
@@ -171,6 +173,32 @@ def _errors(topics: Any) -> list[tuple[str, list[tuple[int, int]]]]:
         (topic, [(each if isinstance(each, int) else each[0], NOT_COORDINATOR) for each in partitions])
         for topic, partitions in topics
     ]
+
+
+@pytest.mark.parametrize("refusal", [NOT_COORDINATOR, COORDINATOR_LOADS])
+async def test_a_coordinator_that_refuses_to_tell_the_offsets_is_asked_again(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    """The library takes its answer, which names no partition, for one that nothing was ever committed."""
+    refused = 0
+
+    async def refuse_two(request: Any, deliver: Deliver) -> Any:
+        nonlocal refused
+        if isinstance(request, OffsetFetchRequest) and refused < 2:
+            refused += 1
+            return OffsetFetchResponse_v3(0, [], refusal)
+        return await deliver(request)
+
+    await assert_folds_each_once(settings)
+    between_client_and_broker(monkeypatch, refuse_two)
+    async with folding(settings) as fold:
+        await produce(settings, [pushed("another", 1, "pending")])
+        await read(settings, "upgrade-events", 3 * DEVICES + 1)
+        counts = fold.statistics().counts
+
+    assert refused == 2
+    assert counts["observations"] == 1
+    assert "folded_before" not in counts
 
 
 async def test_a_transaction_that_the_broker_gave_up_is_folded_again(

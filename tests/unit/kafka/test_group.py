@@ -35,6 +35,10 @@ class Consumer:
 
     async def send(self, node_id: int, request: object) -> None: ...
 
+    async def coordinator_lookup(self) -> None: ...
+
+    async def _metadata_update(self) -> None: ...
+
     async def stop(self) -> None:
         await asyncio.Event().wait()
 
