@@ -17,6 +17,10 @@ TRANSACTION_RETRY_MS: Final = 10
 """The broker answers the first record of each transaction with a retriable error while it verifies the transaction;
 the library's default sleeps 100 ms there."""
 
+HEARTBEAT_MS: Final = 1000
+"""By its heartbeat a member learns that others come or go, and until the last one knows, those that know stand still.
+Shorter sessions have shorter ones: three may be lost before the group takes a member for dead."""
+
 
 def client_arguments(settings: KafkaSettings, *, client_id: str = "ota-bridge") -> dict[str, Any]:
     """Return what aiokafka's consumer, producer and admin client all take. TLS is always verified.
@@ -56,8 +60,7 @@ def consumer_arguments(
         arguments |= {
             "group_id": group_name(settings, group),
             "session_timeout_ms": session_timeout_ms,
-            # Three heartbeats may be lost before the group takes a member for dead.
-            "heartbeat_interval_ms": min(3000, session_timeout_ms // 4),
+            "heartbeat_interval_ms": min(HEARTBEAT_MS, session_timeout_ms // 4),
         }
     return arguments
 
