@@ -231,7 +231,7 @@ class Fold(ConsumerRebalanceListener):
                 continue
 
             try:
-                if owned.is_revoked:
+                if self._owned.get(place.partition) is not owned:
                     # The library swallows a cancellation that comes while it closes a client.
                     return
                 # Between the last await and here nothing may be handed over: seek and resume do not wait.
