@@ -91,7 +91,7 @@ def _progress_either_way(channel: ChannelTurn, progress: int | None, *, may_fall
 @pytest.mark.parametrize(
     ("where", "name", "mistake"),
     [
-        pytest.param(rules, "_is_duplicate", _never, id="R1 duplicates count"),
+        pytest.param(rules, "_came_before", _never, id="R1 duplicates count"),
         pytest.param(rules, "_on_answered", _answered_whenever_asked, id="R2 stale answers count"),
         pytest.param(rules, "_on_answered", _answered_despite_a_push, id="R2 early answers count"),
         pytest.param(
