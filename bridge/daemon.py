@@ -23,6 +23,7 @@ from msgspec import Struct
 from bridge.config.settings import Configuration
 from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
+from bridge.garbage import collect_seldom
 from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
 from bridge.kafka.reach import Outage
@@ -293,6 +294,7 @@ class Daemon:
 
 def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:
     """Run one process until it is asked to stop, in an event loop of its own."""
+    collect_seldom()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(configuration, stages, redact))

@@ -80,8 +80,10 @@ class Batch:
         self._devices: dict[str, Device | None] = {}
         """The working copies."""
         self._writes_at_once = True
+        self._records: list[ConsumerRecord] = []
+        """The observations, gaps excepted."""
         self._folded = 0
-        """Observations; a plain number, because it is counted for each of them."""
+        """How many of them were not refused; a plain number, because it is counted for each of them."""
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
         self.events: list[TransactionRecord] = []
@@ -102,27 +104,46 @@ class Batch:
         return self.next_offset is None and not self.states
 
     def fold_observations(self, records: Sequence[ConsumerRecord]) -> OpenGap | None:
-        """2. Fold observations in order, and encode one state for each device that they changed.
+        """2. Fold observations in order. One that cannot be folded changes nothing and becomes a dead letter (R21).
 
-        One that cannot be folded changes nothing and becomes a dead letter (R21). Ends before a gap, which is
-        returned, to be folded slice by slice.
+        Ends before a gap, which is returned, to be folded slice by slice.
         """
-        if not records:
-            return None
-
         self._writes_at_once = False
-        gap: OpenGap | None = None
-        folded = 0
         for record in records:
             gap = self._fold_record(record)
             if gap is not None:
-                break
-            folded += 1
-        self._write_states(records[:folded])
-        self.counts["observations"] += self._folded
-        if folded:
-            self.next_offset = records[folded - 1].offset + 1
-        return gap
+                return gap
+            self._records.append(record)
+
+        return None
+
+    def write_states(self) -> None:
+        """2. Encode one state for each device that the observations changed; to be called after the last.
+
+        A result that cannot be written is refused like an input that raises (R21). To know which input made it, all
+        are folded again, each state written at once: for nearly every batch that would be twice the work for nothing.
+        """
+        try:
+            for device_id, device in self._devices.items():
+                self.states[device_id] = self._state_record(device_id, device)
+            self._writes_at_once = True
+        except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
+            self._writes_at_once = True
+            self._folded = 0
+            for kept in (
+                self._devices,
+                self.states,
+                self.events,
+                self._lookups,
+                self._dead_letters,
+                self.counts,
+            ):
+                kept.clear()
+            for record in self._records:
+                self._fold_record(record)
+        if self._records:
+            self.counts["observations"] += self._folded
+            self.next_offset = self._records[-1].offset + 1
 
     def fold_gap(self, gap: OpenGap) -> bool:
         """2. Fold the next slice of an open gap; return whether that was the last."""
@@ -178,31 +199,6 @@ class Batch:
     def lookup_count(self) -> int:
         """How many lookups are asked for."""
         return len(self._lookups)
-
-    def _write_states(self, folded: Sequence[ConsumerRecord]) -> None:
-        """Encode one state for each device that the observations `folded` changed.
-
-        A result that cannot be written is refused like an input that raises (R21). To know which input made it, all
-        are folded again, each state written at once: for nearly every batch that would be twice the work for nothing.
-        """
-        try:
-            for device_id, device in self._devices.items():
-                self.states[device_id] = self._state_record(device_id, device)
-            self._writes_at_once = True
-        except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
-            self._writes_at_once = True
-            self._folded = 0
-            for kept in (
-                self._devices,
-                self.states,
-                self.events,
-                self._lookups,
-                self._dead_letters,
-                self.counts,
-            ):
-                kept.clear()
-            for record in folded:
-                self._fold_record(record)
 
     def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:

@@ -39,6 +39,9 @@ _POLL_MS: Final = 200
 _QUEUE_HIGH: Final = 10_000
 """Records waiting for one worker before its partition is paused: about 10 MB."""
 _QUEUE_LOW: Final = 2_000
+_TRANSACTIONS_PER_S: Final = 400.0
+"""Of all partitions: with twelve, one each 30 ms. Each costs the brokers some ten writes to their logs, whatever it
+holds; with more of them everybody waits for the brokers' processors, not for the next transaction."""
 _RETRY_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.1
 _LAST_PAUSE_S: Final = 10.0
@@ -239,7 +242,7 @@ class Fold(ConsumerRebalanceListener):
                 consumer.seek(place, worker.next_offset)
                 owned.worker, owned.is_throttled = worker, False
                 consumer.resume(place)
-                await worker.run()
+                await worker.run(lambda: len(self._owned) / _TRANSACTIONS_PER_S)
             except IllegalStateError:
                 # The partition was revoked between the take-over and the seek; its revocation ends this task.
                 return

@@ -33,8 +33,11 @@ from bridge.kafka.transactions import TransactionalProducer
 
 log = structlog.get_logger(__name__)
 
-BATCH_OBSERVATIONS: Final = 1000
-"""Per transaction: beyond this the cost of a transaction no longer shows in the cost of a message."""
+BATCH_OBSERVATIONS: Final = 4000
+"""Per transaction. A device's state is written once for all of its observations in one: in a campaign of hundreds of
+devices a minute 4,000 observations have a state for each five or six, 1,000 observations one for each two."""
+SLICE_OBSERVATIONS: Final = 500
+"""Folded at a time, some ten milliseconds, in which nothing else of the process runs."""
 BATCH_TIMERS: Final = 1000
 _COMPACT_DEVICES: Final = 100
 """Per pass, half a millisecond: a take-over leaves its devices as they were read, to be compacted as time allows."""
@@ -130,18 +133,21 @@ class Worker:
         self._stopping = True
         self._wake.set()
 
-    async def run(self) -> None:
-        """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump."""
+    async def run(self, interval_s: Callable[[], float] = lambda: 0.0) -> None:
+        """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump.
+
+        `interval_s` says how long after the begin of a transaction the next one may begin.
+        """
         while not self._producer.is_doubtful and await self._has_input():
             self._store.compact(_COMPACT_DEVICES)
             batch = Batch(self._store, self._pace, self._policy, self._topics, self._now_ms())
             try:
-                self._fold(batch)
+                await self._fold(batch)
                 if batch.is_empty:
                     # Reminders that came too early, devices that were only ranked: let others have their turn.
                     await asyncio.sleep(0)
                 else:
-                    self._committing_since = time.monotonic()
+                    began_s = self._committing_since = time.monotonic()
                     # 3. to 6.
                     written = await self._producer.commit(
                         batch.records(),
@@ -150,11 +156,17 @@ class Worker:
                     )
                     self._committing_since = None
                     self._swap(batch, written)
+                    await self._rest(began_s + interval_s() - time.monotonic())
             except BaseException:
                 # The store is kept for the next take-over, so its reminders must be complete again.
                 for device_id in batch.reminders:
                     self._store.timers.arm(0, device_id)
                 raise
+
+    async def _rest(self, seconds: float) -> None:
+        """Let observations gather for the next transaction, unless there are many already."""
+        if seconds > 0 and len(self._queue) < SLICE_OBSERVATIONS and not self._stopping:
+            await asyncio.sleep(seconds)
 
     async def _has_input(self) -> bool:
         """1. Wait for an observation, the rest of a gap or a due timer; False is the order to stop."""
@@ -183,10 +195,10 @@ class Worker:
         """Overdue timers never overtake the unread backlog."""
         return self._observed_at_ms if self.is_behind else self._now_ms()
 
-    def _fold(self, batch: Batch) -> None:
+    async def _fold(self, batch: Batch) -> None:
         """2. Observations in order, then the timers that are due after them."""
         if self._gap is None:
-            self._fold_observations(batch)
+            await self._fold_observations(batch)
         elif batch.fold_gap(self._gap):
             self.next_offset, self._gap = self._gap.offset + 1, None
         self._observed_at_ms = max(self._observed_at_ms, batch.observed_at_ms)
@@ -195,19 +207,26 @@ class Worker:
         due = self._store.timers.pop_due(timer_now_ms, BATCH_TIMERS)
         batch.fold_timers(due, self._pace.take(timer_now_ms, BATCH_TIMERS), timer_now_ms)
 
-    def _fold_observations(self, batch: Batch) -> None:
-        records = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_OBSERVATIONS))]
-        for record in records:
-            if record.offset != self.next_offset:
-                self._check_hole(record)
-            self.next_offset = record.offset + 1
-        self._gap = batch.fold_observations(records)
-        if self._gap is not None:
-            # R15: it counts as read only when it is folded into the last device.
-            self.next_offset = self._gap.offset
-            self._queue.extendleft(
-                reversed([record for record in records if record.offset > self._gap.offset])
-            )
+    async def _fold_observations(self, batch: Batch) -> None:
+        """Slice by slice, as long as there are more: under load a transaction is large."""
+        room = BATCH_OBSERVATIONS
+        while self._gap is None and room:
+            count = min(len(self._queue), SLICE_OBSERVATIONS, room)
+            room -= count
+            records = [self._queue.popleft() for _ in range(count)]
+            for record in records:
+                if record.offset != self.next_offset:
+                    self._check_hole(record)
+                self.next_offset = record.offset + 1
+            gap = self._gap = batch.fold_observations(records)
+            if gap is not None:
+                # R15: it counts as read only when it is folded into the last device.
+                self.next_offset = gap.offset
+                self._queue.extendleft(reversed([record for record in records if record.offset > gap.offset]))
+            if count < SLICE_OBSERVATIONS or not self._queue or self._stopping:
+                break
+            await asyncio.sleep(0)
+        batch.write_states()
 
     def _check_hole(self, record: ConsumerRecord) -> None:
         """Records come in order and without holes, except for one that a take-over found again in the log."""

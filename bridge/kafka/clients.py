@@ -13,7 +13,7 @@ from bridge.kafka.settings import KafkaSettings
 PRODUCER_BATCH_BYTES: Final = 512 * 1024
 """Room of one `create_batch`: half of Kafka's 1 MB limit, because what counts there is the batch as it was sent."""
 
-TRANSACTION_RETRY_MS: Final = 10
+TRANSACTION_RETRY_MS: Final = 5
 """The broker answers the first record of each transaction with a retriable error while it verifies the transaction;
 the library's default sleeps 100 ms there."""
 

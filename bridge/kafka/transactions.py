@@ -76,7 +76,7 @@ class TransactionalProducer:
         Returns, per topic and partition written, the offset after its last record (absent where the broker did not
         tell). Raises KafkaError when the transaction was not, or perhaps not, committed: close the producer then.
         TimeoutError likewise, after the time at which the broker gives the transaction up: without its broker the
-        library would try again for ever, a hundred times a second.
+        library would try again for ever, two hundred times a second.
         """
         async with asyncio.timeout(self._commit_within_s):
             return await self._commit(records, offsets, group)

@@ -25,6 +25,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Partitions."""
     taking_over: int
     observations: int
+    transactions: int
     devices: int
     devices_as_read: int
     """Not compact yet."""

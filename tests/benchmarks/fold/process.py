@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
@@ -22,6 +21,7 @@ from bridge.fold import worker
 from bridge.fold.batch import Batch
 from bridge.fold.policy import Policy
 from bridge.fold.stage import Fold
+from bridge.garbage import collect_seldom
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.transactions import TransactionRecord
 from tests.benchmarks.fold.campaign import ACCOUNT
@@ -35,28 +35,20 @@ LOOKUPS_PER_S = 4.0
 class EmptyBatch(Batch):
     """No decoding and no rules: one small state for each device, one small event for each observation."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._records: list[TransactionRecord] = []
-
     def fold_observations(self, records: Sequence[ConsumerRecord]) -> None:
-        topics, now_ms, partition = self._topics, self._now_ms, self._store.partition
-        seen = {record.key: record.offset for record in records}
-        states = (
-            TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms)
-            for key, offset in seen.items()
-        )
-        events = (
-            TransactionRecord(topics.events, partition, record.key, b"%d" % record.offset, now_ms)
-            for record in records
-        )
-        self._records = [*states, *events]
-        if records:
-            self.next_offset = records[-1].offset + 1
-            self.counts["observations"] += len(records)
+        self._records += records
+
+    def write_states(self) -> None:
+        if self._records:
+            self.counts["observations"] += len(self._records)
+            self.next_offset = self._records[-1].offset + 1
 
     def records(self) -> Iterator[TransactionRecord]:
-        return iter(self._records)
+        topics, now_ms, partition = self._topics, self._now_ms, self._store.partition
+        for key, offset in {record.key: record.offset for record in self._records}.items():
+            yield TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms)
+        for record in self._records:
+            yield TransactionRecord(topics.events, partition, record.key, b"%d" % record.offset, now_ms)
 
 
 async def run(job: Job) -> None:
@@ -87,6 +79,7 @@ async def _read(fold: Fold, sampler: Sampler | None) -> None:
             folding=len(statistics.partitions_folding),
             taking_over=len(statistics.partitions_taking_over),
             observations=statistics.counts.get("observations", 0),
+            transactions=statistics.counts.get("transactions", 0),
             devices=statistics.devices,
             devices_as_read=sum(len(store._as_read) for store in fold._stores.values()),
         )
@@ -98,5 +91,6 @@ async def _read(fold: Fold, sampler: Sampler | None) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(msgspec.json.decode(sys.argv[1], type=Job)))

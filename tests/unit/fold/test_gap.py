@@ -202,6 +202,21 @@ async def test_a_device_that_cannot_be_read_costs_the_others_nothing() -> None:
     assert bench.commits.offsets == [1]
 
 
+async def test_a_gap_within_a_large_batch_comes_after_what_is_before_it_and_before_what_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.fold.worker.SLICE_OBSERVATIONS", 3)
+    bench = Bench(now_s=AT_S)
+
+    await bench.work(
+        *(record(number, gap() if number == 4 else just_told(f"d{number}")) for number in range(8))
+    )
+
+    assert bench.commits.offsets == [4, 5, 8]
+    assert bench.counts["observations"] == 7
+    assert states(bench) == ["d0", "d1", "d2", "d3", "d5", "d6", "d7"]
+
+
 async def test_an_observation_without_a_device_that_is_no_gap_is_a_dead_letter() -> None:
     bench = Bench(now_s=AT_S)
     await bench.work(record(0, just_told("")), record(1, just_told("next")))

@@ -22,6 +22,7 @@ from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.transactions import TransactionRecord
 from schemas import Observation, ObservedEvidence
 from tests.unit.fold.story import START_MS, Story, ms, upgrading
+from tests.virtual_time import in_virtual_time, now_s
 
 PLACE = TopicPartition("ota.observations.v1", 3)
 TOPICS = FoldTopics(
@@ -177,6 +178,51 @@ async def test_a_result_too_large_for_kafka_costs_a_dead_letter_and_nothing_else
     statuses = [dict(event.headers)["ce_status"] for event in bench.commits.of(TOPICS.events)]
     assert statuses == [b"installing", b"succeeded"]
     assert bench.commits.offsets == [3]
+
+
+async def test_a_large_batch_is_one_transaction_with_one_state_of_each_device_and_lets_others_work_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.fold.worker.SLICE_OBSERVATIONS", 2)
+    bench = Bench()
+    folded: list[int] = []
+
+    async def watch() -> None:
+        while not bench.commits.offsets:
+            folded.append(bench.worker.next_offset)
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    await bench.work(*(record(number, told(f"d{number % 2}", progress=number)) for number in range(7)))
+    await watching
+
+    assert bench.commits.offsets == [7]
+    # Those of a second transaction are their timers'.
+    assert [state.key for state in bench.commits.of(TOPICS.state)] == [b"d0", b"d1"] * 2
+    assert bench.counts["observations"] == 7
+    assert {2, 4, 6} <= set(folded)
+
+
+@in_virtual_time
+async def test_a_transaction_begins_at_once_after_a_pause_and_otherwise_no_sooner_than_the_interval() -> None:
+    bench = Bench()
+    running = asyncio.create_task(bench.worker.run(lambda: 0.030))
+    began_s = now_s()
+    bench.worker.offer([record(0, told("first"))])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert bench.commits.offsets == [1]
+    assert now_s() - began_s < 0.001
+
+    for number in range(1, 300):
+        await asyncio.sleep(0.001)
+        bench.worker.offer([record(number, told("d", progress=number % 100))])
+    await asyncio.sleep(0.1)
+    bench.worker.stop()
+    await running
+
+    assert bench.commits.offsets[-1] == 300
+    assert 9 <= len(bench.commits.offsets) <= 12
 
 
 async def test_a_state_that_cannot_be_read_costs_its_device_a_dead_letter_and_stops_nothing() -> None:
