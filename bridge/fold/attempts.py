@@ -59,12 +59,13 @@ def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
         lookups.on_hint(channel.turn)
         return
 
-    if precedes_attempt(channel, pushed_at(observation)):
+    at_ms = pushed_at(observation)
+    if precedes_attempt(channel, at_ms):
         channel.turn.count("push_before_attempt")
         return
 
     answered_at_ms = channel.book.answered_at_ms
-    is_late = answered_at_ms is not None and pushed_at(observation) < answered_at_ms
+    is_late = answered_at_ms is not None and at_ms < answered_at_ms
     channel.know()
     _progress(channel, observation.progress, may_fall=not is_late and channel.shown.status != "verifying")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
 import structlog
@@ -105,8 +106,12 @@ def topic_name(prefix: str, name: TopicName) -> str:
     return f"{prefix}.{name}.v1"
 
 
+@lru_cache(maxsize=1024)
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a key as Kafka's own clients choose it (murmur2; librdkafka's default is another)."""
+    """Return the partition of a key as Kafka's own clients choose it (murmur2; librdkafka's default is another).
+
+    Few keys are asked for often: the accounts, whose lookups all have them, cost a murmur2 in Python each.
+    """
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import UUID, uuid5
+
 import pytest
 
+from bridge.fold.channel import attempt_id
 from bridge.fold.policy import Policy
 from tests.unit.fold.story import Story, ms, upgrading
 
@@ -44,6 +47,12 @@ def test_opening_without_both_versions_makes_a_lookup_due_after_earlier_answers_
     story.push(100, "installing")
 
     assert (story.due_in_s, story.known.book.due_cause) == (103.5, "new_attempt")
+
+
+@pytest.mark.parametrize("number", range(1, 50))
+def test_the_attempt_id_is_a_uuid_of_version_5(number: int) -> None:
+    namespace = UUID("5f0e3c1e-6d0b-5d0c-9a39-0f3b2f0b8a51")
+    assert attempt_id("dev\u00e9", "0", number) == str(uuid5(namespace, f"dev\u00e9/0/{number}"))
 
 
 def test_the_attempt_id_is_the_same_for_the_same_device_channel_and_number() -> None:
