@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -23,7 +23,7 @@ from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.waiting import next_timer_at
 from bridge.kafka.topics import partition_of
-from bridge.kafka.transactions import TransactionRecord
+from bridge.kafka.transactions import Draft, TransactionRecord
 from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
 
 log = structlog.get_logger(__name__)
@@ -66,17 +66,25 @@ class Batch:
     """Folds inputs against a store that it does not change; afterwards holds everything they lead to.
 
     States and events go to the store's partition number, the rest goes by its key. `now_ms` becomes the states'
-    timestamp.
+    timestamp. Events go into `draft` at once, everything else when all is folded.
     """
 
     def __init__(
-        self, store: Store, pace: BackgroundPace, policy: Policy, topics: FoldTopics, now_ms: int
+        self,
+        store: Store,
+        pace: BackgroundPace,
+        policy: Policy,
+        *,
+        topics: FoldTopics,
+        now_ms: int,
+        draft: Draft,
     ) -> None:
         self._store = store
         self._pace = pace
         self._policy = policy
         self._topics = topics
         self._now_ms = now_ms
+        self._draft = draft
         self._devices: dict[str, Device | None] = {}
         """The working copies."""
         self._writes_at_once = True
@@ -86,7 +94,7 @@ class Batch:
         """How many of them were not refused; a plain number, because it is counted for each of them."""
         self._lookups: list[LookupRequest] = []
         self._dead_letters: list[DeadLetter] = []
-        self.events: list[TransactionRecord] = []
+        self.event_count = 0
         self.states: dict[str, StateRecord | None] = {}
         """One state for each device that changed, None for a tombstone."""
         self.counts: Counter[str] = Counter()
@@ -129,15 +137,9 @@ class Batch:
             self._writes_at_once = True
         except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
             self._writes_at_once = True
-            self._folded = 0
-            for kept in (
-                self._devices,
-                self.states,
-                self.events,
-                self._lookups,
-                self._dead_letters,
-                self.counts,
-            ):
+            self._folded = self.event_count = 0
+            self._draft.clear()
+            for kept in (self._devices, self.states, self._lookups, self._dead_letters, self.counts):
                 kept.clear()
             for record in self._records:
                 self._fold_record(record)
@@ -177,23 +179,23 @@ class Batch:
                 self.counts["timer_failed"] += 1
                 self._store.timers.arm(now_ms + _FAILED_TIMER_MS, device_id)
 
-    def records(self) -> Iterator[TransactionRecord]:
-        """4. Yield what to produce, states first."""
-        topics, now_ms = self._topics, self._now_ms
+    def complete_draft(self) -> Draft:
+        """4. Return the draft with everything in it that is to be produced."""
+        draft, topics, now_ms = self._draft, self._topics, self._now_ms
         for device_id, state in self.states.items():
             if state is None:
-                yield TransactionRecord(topics.state, self._store.partition, device_id.encode(), None, now_ms)
+                key = device_id.encode()
+                draft.add(TransactionRecord(topics.state, self._store.partition, key, None, now_ms))
             else:
-                yield state.record
-        yield from self.events
+                draft.add(state.record)
         for topic, key_text, keyed in (
             *((topics.lookups, lookup.account, lookup) for lookup in self._lookups),
             *((topics.dead_letters, letter.source_position, letter) for letter in self._dead_letters),
         ):
             key = key_text.encode()
-            yield TransactionRecord(
-                topic, partition_of(key, topics.partitions), key, encode_record(keyed), now_ms
-            )
+            partition = partition_of(key, topics.partitions)
+            draft.add(TransactionRecord(topic, partition, key, encode_record(keyed), now_ms))
+        return draft
 
     @property
     def lookup_count(self) -> int:
@@ -288,7 +290,9 @@ class Batch:
             if self._writes_at_once:
                 self.states[device_id] = self._state_record(device_id, device)
             self._devices[device_id] = device
-        self.events += events
+        for event in events:
+            self._draft.add(event)
+        self.event_count += len(events)
         if folded.lookup is not None:
             self._lookups.append(folded.lookup)
         for name in folded.counts:

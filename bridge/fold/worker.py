@@ -140,7 +140,14 @@ class Worker:
         """
         while not self._producer.is_doubtful and await self._has_input():
             self._store.compact(_COMPACT_DEVICES)
-            batch = Batch(self._store, self._pace, self._policy, self._topics, self._now_ms())
+            batch = Batch(
+                self._store,
+                self._pace,
+                self._policy,
+                topics=self._topics,
+                now_ms=self._now_ms(),
+                draft=self._producer.draft(),
+            )
             try:
                 await self._fold(batch)
                 if batch.is_empty:
@@ -150,7 +157,7 @@ class Worker:
                     began_s = self._committing_since = time.monotonic()
                     # 3. to 6.
                     written = await self._producer.commit(
-                        batch.records(),
+                        batch.complete_draft(),
                         {} if batch.next_offset is None else {self._place: batch.next_offset},
                         self._group,
                     )
@@ -261,5 +268,5 @@ class Worker:
             store.highest_input_offset = max(store.highest_input_offset, batch.next_offset - 1)
         self._counts.update(batch.counts)
         self._counts["transactions"] += 1
-        self._counts["events"] += len(batch.events)
+        self._counts["events"] += batch.event_count
         self._counts["lookups"] += batch.lookup_count

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.structs import RecordMetadata
 from msgspec import Struct
@@ -31,8 +30,6 @@ DOUBTFUL_AFTER_S: Final = 5.0
 
 Headers = list[tuple[str, bytes]]
 
-_DESTINATION: Final = attrgetter("topic", "partition")
-
 
 class TransactionRecord(Struct, frozen=True, gc=False):
     """One record of a transaction. `topic` is the full name; `value` None is a tombstone."""
@@ -43,6 +40,48 @@ class TransactionRecord(Struct, frozen=True, gc=False):
     value: bytes | None
     timestamp_ms: int
     headers: Headers = []
+
+
+class Draft:
+    """Records of a transaction to come, in the form in which they are sent.
+
+    What a record was made of is free again as soon as it is added: of thousands nothing else is kept.
+    """
+
+    def __init__(self, create_batch: Callable[[], BatchBuilder]) -> None:
+        self._create_batch = create_batch
+        self._open: dict[tuple[str, int], BatchBuilder] = {}
+        self._full: list[tuple[tuple[str, int], BatchBuilder]] = []
+
+    def add(self, record: TransactionRecord) -> None:
+        """Put the record behind those of its topic and partition."""
+        place = (record.topic, record.partition)
+        batch = self._open.get(place)
+        if batch is None:
+            batch = self._open[place] = self._create_batch()
+        if _append(batch, record):
+            return
+
+        self._full.append((place, batch))
+        batch = self._open[place] = self._create_batch()
+        if not _append(batch, record):
+            raise AssertionError("an empty batch takes any record")
+
+    def clear(self) -> None:
+        """Forget what was added."""
+        self._open.clear()
+        self._full.clear()
+
+    def batches(self) -> Sequence[tuple[tuple[str, int], BatchBuilder]]:
+        """Return the batches by topic and partition, in the order in which they are to be sent."""
+        return [*self._full, *self._open.items()]
+
+
+def _append(batch: BatchBuilder, record: TransactionRecord) -> bool:
+    metadata = batch.append(
+        timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
+    )
+    return metadata is not None
 
 
 class TransactionalProducer:
@@ -65,13 +104,14 @@ class TransactionalProducer:
         producer = await start_producer(settings, transactional_id=transactional_id)
         return cls(producer, commit_within_s=settings.transaction_timeout_s)
 
+    def draft(self) -> Draft:
+        """Return an empty draft, to be committed by this producer."""
+        return Draft(self._producer.create_batch)
+
     async def commit(
-        self,
-        records: Iterable[TransactionRecord],
-        offsets: Mapping[TopicPartition, int],
-        group: str,
+        self, draft: Draft, offsets: Mapping[TopicPartition, int], group: str
     ) -> dict[tuple[str, int], int]:
-        """Produce `records` and the group's next `offsets` in one transaction.
+        """Produce the records of `draft` and the group's next `offsets` in one transaction.
 
         Returns, per topic and partition written, the offset after its last record (absent where the broker did not
         tell). Raises KafkaError when the transaction was not, or perhaps not, committed: close the producer then.
@@ -79,22 +119,19 @@ class TransactionalProducer:
         library would try again for ever, two hundred times a second.
         """
         async with asyncio.timeout(self._commit_within_s):
-            return await self._commit(records, offsets, group)
+            return await self._commit(draft, offsets, group)
 
     async def close(self) -> None:
         """Close the connections; an open transaction is left to the next producer of this id."""
         await dismiss_producer(self._producer)
 
     async def _commit(
-        self,
-        records: Iterable[TransactionRecord],
-        offsets: Mapping[TopicPartition, int],
-        group: str,
+        self, draft: Draft, offsets: Mapping[TopicPartition, int], group: str
     ) -> dict[tuple[str, int], int]:
         begun = time.monotonic()
         self._end_requests = 0
         await self._producer.begin_transaction()
-        sent = await self._send(records)
+        sent = await self._send(draft)
         if offsets:
             await self._producer.send_offsets_to_transaction(dict(offsets), group)
         written: dict[tuple[str, int], int] = {}
@@ -115,33 +152,14 @@ class TransactionalProducer:
 
         return written
 
-    async def _send(
-        self, records: Iterable[TransactionRecord]
-    ) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
-        producer = self._producer
-        open_batches: dict[tuple[str, int], Any] = {}
+    async def _send(self, draft: Draft) -> list[tuple[asyncio.Future[RecordMetadata], int]]:
         sent: list[tuple[asyncio.Future[RecordMetadata], int]] = []
-
-        async def send(place: tuple[str, int], batch: Any) -> None:
+        for (topic, partition), batch in draft.batches():
             batch.close()
-            future = await producer.send_batch(batch, place[0], partition=place[1])
+            future = await self._producer.send_batch(batch, topic, partition=partition)
             # Where something else fails first nobody asks this one any more.
             future.add_done_callback(lambda done: done.cancelled() or done.exception())
             sent.append((future, batch.record_count()))
-
-        for place, run in groupby(records, _DESTINATION):
-            batch = open_batches.get(place) or producer.create_batch()
-            for record in run:
-                if _append(batch, record):
-                    continue
-                await send(place, batch)
-                batch = producer.create_batch()
-                if not _append(batch, record):
-                    raise AssertionError("an empty batch takes any record")
-            open_batches[place] = batch
-
-        for place, batch in open_batches.items():
-            await send(place, batch)
 
         return sent
 
@@ -162,10 +180,3 @@ class TransactionalProducer:
                 raise
 
         client.send = send
-
-
-def _append(batch: Any, record: TransactionRecord) -> bool:
-    metadata = batch.append(
-        timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
-    )
-    return metadata is not None

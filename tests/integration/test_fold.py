@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import msgspec
@@ -122,9 +123,11 @@ async def test_an_older_producer_of_the_same_id_is_fenced(settings: KafkaSetting
     older = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
     newer = await TransactionalProducer.start(settings, f"{settings.prefix}-zombie")
     try:
-        with pytest.raises(KafkaError):
-            await older.commit([record], {}, "group")
-        await newer.commit([record], {}, "group")
+        for producer in (older, newer):
+            draft = producer.draft()
+            draft.add(record)
+            with pytest.raises(KafkaError) if producer is older else contextlib.nullcontext():
+                await producer.commit(draft, {}, "group")
     finally:
         await older.close()
         await newer.close()

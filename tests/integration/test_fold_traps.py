@@ -100,7 +100,7 @@ async def test_a_take_over_reads_the_offset_that_the_old_owner_committed_last(
     start = TransactionalProducer.start
 
     async def commit_at_the_last_moment(settings: KafkaSettings, transactional_id: str) -> Any:
-        await old.commit([], {place: 7}, f"{settings.prefix}-fold")
+        await old.commit(old.draft(), {place: 7}, f"{settings.prefix}-fold")
         return await start(settings, transactional_id)
 
     monkeypatch.setattr(TransactionalProducer, "start", commit_at_the_last_moment)

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,7 +23,7 @@ from bridge.fold.policy import Policy
 from bridge.fold.stage import Fold
 from bridge.garbage import collect_seldom
 from bridge.kafka.settings import KafkaSettings
-from bridge.kafka.transactions import TransactionRecord
+from bridge.kafka.transactions import Draft, TransactionRecord
 from tests.benchmarks.fold.campaign import ACCOUNT
 from tests.benchmarks.fold.job import Job, Reading
 from tests.benchmarks.gateway.sampler import Sampler
@@ -43,12 +43,14 @@ class EmptyBatch(Batch):
             self.counts["observations"] += len(self._records)
             self.next_offset = self._records[-1].offset + 1
 
-    def records(self) -> Iterator[TransactionRecord]:
+    def complete_draft(self) -> Draft:
         topics, now_ms, partition = self._topics, self._now_ms, self._store.partition
+        add = self._draft.add
         for key, offset in {record.key: record.offset for record in self._records}.items():
-            yield TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms)
+            add(TransactionRecord(topics.state, partition, key, b"%d" % offset, now_ms))
         for record in self._records:
-            yield TransactionRecord(topics.events, partition, record.key, b"%d" % record.offset, now_ms)
+            add(TransactionRecord(topics.events, partition, record.key, b"%d" % record.offset, now_ms))
+        return self._draft
 
 
 async def run(job: Job) -> None:

@@ -91,6 +91,7 @@ class FewCommits:
 
     def __init__(self, bench: Bench, left: int) -> None:
         self._commits = bench.commits
+        self.draft = bench.commits.draft
         self.left = left
 
     async def commit(

@@ -35,6 +35,12 @@ TOPICS = FoldTopics(
 )
 
 
+class Kept(list[TransactionRecord]):
+    """A draft that keeps its records."""
+
+    add = list.append
+
+
 class Commits:
     """A producer that keeps what it was given to commit."""
 
@@ -43,6 +49,9 @@ class Commits:
     def __init__(self) -> None:
         self.records: list[TransactionRecord] = []
         self.offsets: list[int] = []
+
+    def draft(self) -> Kept:
+        return Kept()
 
     async def commit(
         self, records: Iterable[TransactionRecord], offsets: Mapping[TopicPartition, int], group: str
