@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,9 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    KafkaConnectionError,
     KafkaError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
@@ -36,6 +38,7 @@ _REFUSALS: Final = (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
@@ -62,25 +65,52 @@ def account_names(config: Path) -> frozenset[str]:
 
 def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
     """Run one command's work; a broker that does not answer is told in one sentence."""
-    # The library logs each attempt to connect; the sentence below says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    reasons = _Reasons()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with reasons.of_library(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        if isinstance(error, _REFUSALS):
+        told = reasons.latest if isinstance(error, KafkaConnectionError) and reasons.latest else error
+        where = f"Kafka at {settings.bootstrap_servers}"
+        if isinstance(told, _REFUSALS):
             raise CommandFailed(
                 ExitCode.REFUSED,
-                f"Kafka at {settings.bootstrap_servers} refuses ({error_text(error)}). Check kafka.security, the"
-                " credentials, and what they may do there.",
+                f"{where} refuses ({error_text(told)}). Check kafka.security, the credentials, and what they may do.",
             ) from error
         raise CommandFailed(
             ExitCode.UNREACHABLE,
-            f"Kafka at {settings.bootstrap_servers} does not answer ({error_text(error)}). Check that it runs, and"
-            " kafka.bootstrap_servers, kafka.security and the credentials.",
+            f"{where} does not answer ({error_text(told)}). Check that it runs, and kafka.bootstrap_servers,"
+            " kafka.security and the credentials.",
         ) from error
+
+
+class _Reasons(logging.Handler):
+    """Keeps the latest error that the library logs and does not raise: it raises only that it cannot connect.
+
+    Nothing of it is shown as it comes: the sentence at the end says it once.
+    """
+
+    latest: BaseException | None = None
+
+    @contextlib.contextmanager
+    def of_library(self) -> Iterator[None]:
+        """Take what the library logs meanwhile."""
+        library = logging.getLogger("aiokafka")
+        before = library.handlers[:], library.propagate, library.level
+        library.handlers[:], library.propagate = [self], False
+        library.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            library.handlers[:], library.propagate = before[0], before[1]
+            library.setLevel(before[2])
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look for the error among the record's arguments."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        self.latest = next((each for each in arguments if isinstance(each, BaseException)), self.latest)
 
 
 async def partitions_of(settings: KafkaSettings, topic: str) -> int:

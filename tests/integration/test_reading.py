@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from aiokafka import AIOKafkaProducer
 from confluent_kafka.admin import AdminClient
 
@@ -49,7 +50,7 @@ class Topics:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers,
             "OTA_BRIDGE__KAFKA__PREFIX": settings.prefix,
             "OTA_BRIDGE__KAFKA__PARTITIONS": str(settings.partitions),
@@ -110,7 +111,7 @@ class Topics:
             *arguments,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment,
+            env=self.environment,
             cwd="/",
         )
 
@@ -203,6 +204,33 @@ async def test_state_of_a_removed_or_unknown_device_ends_with_5(topics: Topics) 
             [],
             f"The bridge knows nothing about device {device}.\n",
         )
+
+
+async def test_kafka_that_refuses_ends_with_3_and_one_that_is_not_trusted_with_4(
+    missing: Topics, brokers: Brokers, tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other-ca.pem")
+    missing.environment |= {
+        "OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": brokers.kafka.sasl_ssl_bootstrap_servers,
+        "OTA_BRIDGE__KAFKA__SECURITY": "sasl_ssl",
+        "OTA_BRIDGE__KAFKA__SASL_MECHANISM": "PLAIN",
+        "OTA_BRIDGE__KAFKA__USERNAME": brokers.kafka.username,
+        "OTA_BRIDGE__KAFKA__CA_FILE": str(brokers.ca_file),
+        "OTA_BRIDGE__KAFKA__PASSWORD": "a-wrong-password",
+    }
+    code, _, complaint = await missing.run("topics", "check")
+    assert (code, complaint.count("\n")) == (3, 1)
+    assert "refuses (" in complaint
+    assert "Authentication" in complaint
+    assert "a-wrong-password" not in complaint
+
+    missing.environment |= {
+        "OTA_BRIDGE__KAFKA__PASSWORD": brokers.kafka.password,
+        "OTA_BRIDGE__KAFKA__CA_FILE": str(tmp_path / "other-ca.pem"),
+    }
+    code, _, complaint = await missing.run("topics", "check")
+    assert (code, complaint.count("\n")) == (4, 1)
+    assert "certificate verify failed" in complaint
 
 
 async def test_topics_can_be_made_before_the_bridge_runs(missing: Topics) -> None:
