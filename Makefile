@@ -29,10 +29,10 @@ bench: need-java setup  ## Measure, and write build/bench.json
 	$(BIN)/python -m tests.benchmarks
 
 chaos: need-java setup  ## Kill the bridge again and again; nothing may be lost or told twice
-	$(BIN)/python -m pytest -m chaos tests/chaos
+	$(BIN)/python -m pytest -rA -m chaos tests/chaos
 
-soak: need-java setup  ## Run for hours, watching memory
-	$(BIN)/python -m pytest -m soak tests/chaos
+soak: need-java setup  ## Ten minutes of steady load, watching memory (SOAK_MINUTES=n for another time)
+	$(BIN)/python -m pytest -s -m soak tests/chaos
 
 lint: setup  ## Style, types, and the direction of imports
 	$(BIN)/ruff check
