@@ -87,3 +87,36 @@ async def test_three_times_everything_is_dropped_and_found_again(sandbox: Sandbo
 
         print(aftermath)
         aftermath.assert_found_again()
+
+
+async def test_every_push_knob_at_once_and_both_brokers_away(sandbox: Sandbox, tmp_path: Path) -> None:
+    faults: dict[str, object] = {
+        "push_drop": 0.1,
+        "push_duplicate": 0.1,
+        "push_reorder": 0.2,
+        "push_delay_s": 0.5,
+        "push_garble": 0.1,
+        "push_previous_key": 0.3,
+        "push_ecb_share": 0.5,
+        "pulsar_down_s": 5,
+        "kafka_down_s": 8,
+    }
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(sandbox, bridge, devices=300, rate_per_s=10, seed=17, faults=faults)
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    garbled = verdict.report["pushes_garbled"]
+    assert garbled.keys() == verdict.dead_letters.keys()
+    # Delivered again after an outage, a message may give its dead letter again.
+    assert all(verdict.dead_letters[reason] >= count for reason, count in garbled.items())
+
+
+async def test_a_gateway_that_says_nothing_hides_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    faults = {"gateway_silent": True}
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(sandbox, bridge, devices=100, rate_per_s=20, seed=18, faults=faults)
+
+    print(verdict)
+    verdict.assert_true_and_whole()
+    assert verdict.report["pushes_sent"] == 0
