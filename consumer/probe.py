@@ -7,17 +7,17 @@ says which it is within milliseconds. Nothing is consumed: the probe gives no pe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from consumer import auth, pulsar_frames
-from consumer.pulsar_frames import Command, Fields, ServerError
+from consumer import pulsar_frames
+from consumer.pulsar_connection import CaFileUnreadable, Refused, broker_of, connected
+from consumer.pulsar_frames import Command, ServerError
 from consumer.settings import GatewayAccount
 from consumer.source import topic_names
-from consumer.trust import address, certificate_problem, tls_context
+from consumer.trust import address, certificate_problem
 
 Outcome = Literal[
     "accepted",
@@ -33,9 +33,6 @@ Outcome = Literal[
 _REFUSALS: Final = frozenset({"wrong_key", "missing_subscription", "forbidden_topic", "missing_topic"})
 _SHORTEST_KEY: Final = 24
 """An access id as long as a key may be the key: whoever mixed them up must not read it in a log."""
-_REDIRECT: Final = 0
-_FAILED: Final = 2
-_MAX_REDIRECTS: Final = 5
 
 
 class ProbeResult(Struct, frozen=True, kw_only=True):
@@ -72,6 +69,8 @@ async def probe(account: GatewayAccount, *, timeout_s: float = 4.0) -> ProbeResu
                 await _Probe(account, topic).run()
     except _Answered as answered:
         return answered.result
+    except CaFileUnreadable as error:
+        return ProbeResult(outcome="tls_failure", what=str(error), remedy="name a PEM file of certificates")
     except (OSError, EOFError, ValueError) as error:
         return _failure(account, error, timeout_s)
     return ProbeResult(outcome="accepted", what=f"{_where(account.gateway.url)} accepts this account")
@@ -105,57 +104,24 @@ class _Probe:
     def __init__(self, account: GatewayAccount, topic: str) -> None:
         self._account = account
         self._topic = topic
-        self._auth_data = auth.authentication_json(account.access_id, account.access_key)
         self._url = account.gateway.url
 
     async def run(self) -> None:
-        async with _Connection(self._account, self._url) as connection:
-            await self._connect(connection, proxy_to=None)
-            metadata = await connection.ask(
-                pulsar_frames.partitioned_metadata(self._topic), Command.PARTITIONED_METADATA_RESPONSE
-            )
-            if metadata.get(3):
-                self._refuse(metadata.get(4))
-            partitions = metadata.get(1, 0)
-            topic = f"{self._topic}-partition-0" if partitions else self._topic
-            answer = await self._lookup(connection, topic, authoritative=False)
-            for _ in range(_MAX_REDIRECTS):
-                if answer.get(3) != _REDIRECT:
-                    break
-                async with _Connection(self._account, self._broker_url(answer)) as other:
-                    await self._connect(other, proxy_to=None)
-                    answer = await self._lookup(other, topic, authoritative=bool(answer.get(5)))
-        behind_proxy = bool(answer.get(8))
-        broker = self._broker_url(answer)
-        async with _Connection(self._account, self._url if behind_proxy else broker) as connection:
-            await self._connect(connection, proxy_to=broker.split("://", 1)[-1] if behind_proxy else None)
-            subscription = self._account.gateway.subscription
-            await connection.send(pulsar_frames.subscribe(topic, subscription))
+        try:
+            await self._walk()
+        except Refused as refusal:
+            self._refuse(refusal.code)
+
+    async def _walk(self) -> None:
+        account = self._account
+        async with connected(account) as connection:
+            partition, *_ = await connection.partitions(self._topic)
+            broker = await broker_of(account, connection, partition)
+        async with connected(account, broker) as connection:
+            await connection.send(pulsar_frames.subscribe(partition, account.gateway.subscription))
             number, fields = await connection.receive()
             if number == Command.ERROR:
-                self._refuse(fields.get(2))
-
-    async def _connect(self, connection: _Connection, *, proxy_to: str | None) -> None:
-        await connection.send(pulsar_frames.connect(auth.METHOD, self._auth_data, proxy_to))
-        number, fields = await connection.receive()
-        if number == Command.ERROR:
-            self._refuse(fields.get(2))
-        elif number != Command.CONNECTED:
-            raise ValueError("neither CONNECTED nor ERROR")
-
-    async def _lookup(self, connection: _Connection, topic: str, *, authoritative: bool) -> Fields:
-        answer = await connection.ask(
-            pulsar_frames.lookup(topic, authoritative=authoritative), Command.LOOKUP_RESPONSE
-        )
-        if answer.get(3) == _FAILED:
-            self._refuse(answer.get(6))
-        return answer
-
-    def _broker_url(self, answer: Fields) -> str:
-        """Return the broker that serves the topic, by the same scheme as the service URL."""
-        *_, tls = address(self._url)
-        url = answer.get(2 if tls else 1, b"")
-        return url.decode() if isinstance(url, bytes) and url else self._url
+                raise Refused(fields.get(2))
 
     def _refuse(self, error: int | bytes | None) -> None:
         account, where = self._account, _where(self._url)
@@ -189,56 +155,6 @@ class _Probe:
                 f" {table}.gateway.topics, {again}",
             )
         raise _Answered("unavailable", f"{where} cannot serve {self._topic} at the moment (error {error!r})")
-
-
-class _Connection:
-    """One TCP or TLS connection that speaks frames."""
-
-    def __init__(self, account: GatewayAccount, url: str) -> None:
-        self._settings = account.gateway
-        self._host, self._port, self._tls = address(url)
-
-    async def __aenter__(self) -> Self:
-        context = None
-        if self._tls:
-            try:
-                context = await asyncio.to_thread(tls_context, self._settings)
-            except OSError as error:
-                told = f"ca_file {self._settings.ca_file} cannot be read ({error.strerror or error})"
-                raise _Answered("tls_failure", told, "name a PEM file of certificates") from None
-        self._reader, self._writer = await asyncio.open_connection(self._host, self._port, ssl=context)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._writer.close()
-        # The broker may be gone already, and it need not say goodbye.
-        with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(0.5):
-                await self._writer.wait_closed()
-
-    async def send(self, frame: bytes) -> None:
-        self._writer.write(frame)
-        await self._writer.drain()
-
-    async def receive(self) -> tuple[int, Fields]:
-        """Return the next command that is not a keep-alive."""
-        while True:
-            size = await self._reader.readexactly(4)
-            if (count := int.from_bytes(size)) > pulsar_frames.FRAME_LIMIT_BYTES:
-                raise ValueError("not a Pulsar frame")
-            number, fields = pulsar_frames.parse(await self._reader.readexactly(count))
-            if number != Command.PING:
-                return number, fields
-            await self.send(pulsar_frames.pong())
-
-    async def ask(self, frame: bytes, answer: Command) -> Fields:
-        await self.send(frame)
-        while True:
-            number, fields = await self.receive()
-            if number == answer:
-                return fields
-            if number == Command.ERROR:
-                raise ValueError("an error without a request")
 
 
 def _where(url: str) -> str:

@@ -1,4 +1,4 @@
-"""The few Pulsar protocol frames that the probe speaks: written and read by hand, without a protobuf library.
+"""The few Pulsar protocol frames spoken beside the client: written and read by hand, without a protobuf library.
 
 A frame is `[total size][command size][BaseCommand]`, sizes as four bytes, big-endian; BaseCommand is protobuf whose
 field numbers for the commands equal their type numbers. Source: PulsarApi.proto of Apache Pulsar.
@@ -38,6 +38,8 @@ class Command(IntEnum):
     PARTITIONED_METADATA_RESPONSE = 22
     LOOKUP = 23
     LOOKUP_RESPONSE = 24
+    LAST_MESSAGE_ID = 29
+    LAST_MESSAGE_ID_RESPONSE = 30
 
 
 class ServerError(IntEnum):
@@ -73,7 +75,7 @@ def lookup(topic: str, *, authoritative: bool) -> bytes:
     return _frame(Command.LOOKUP, (1, topic), (2, 2), (3, int(authoritative)))
 
 
-def subscribe(topic: str, subscription: str) -> bytes:
+def subscribe(topic: str, subscription: str, *, consumer: int = 1, request: int = 3) -> bytes:
     """SUBSCRIBE to an existing subscription, Failover, at a priority so low that no running consumer loses its turn."""
     lowest_priority = 10_000
     return _frame(
@@ -81,17 +83,31 @@ def subscribe(topic: str, subscription: str) -> bytes:
         (1, topic),
         (2, subscription),
         (3, _FAILOVER),
-        (4, 1),  # consumer_id
-        (5, 3),  # request_id
+        (4, consumer),
+        (5, request),
         (7, lowest_priority),
         (8, 1),  # durable
         (12, 0),  # force_topic_creation
     )
 
 
+def last_message_id(*, consumer: int, request: int) -> bytes:
+    """Ask for the last message of a topic, and how far the consumer's subscription is acknowledged."""
+    return _frame(Command.LAST_MESSAGE_ID, (1, consumer), (2, request))
+
+
 def pong() -> bytes:
     """Answer a PING."""
     return _frame(Command.PONG)
+
+
+def entry_of(message_id: int | bytes | None) -> tuple[int, int] | None:
+    """Return ledger and entry of a MessageIdData, None where there is none."""
+    if not isinstance(message_id, bytes):
+        return None
+    fields = fields_of(message_id)
+    ledger, entry = fields.get(1), fields.get(2)
+    return (_signed(ledger), _signed(entry)) if isinstance(ledger, int) and isinstance(entry, int) else None
 
 
 def parse(frame: bytes) -> tuple[int, Fields]:
@@ -127,6 +143,11 @@ def fields_of(message: bytes) -> Fields:
         else:
             raise ValueError(f"unknown wire type {wire_type}")
     return fields
+
+
+def _signed(number: int) -> int:
+    """An id before the first one is -1, which the protocol writes as an unsigned number."""
+    return number - (1 << 64) if number >> 63 else number
 
 
 def _frame(command: Command, *fields: tuple[int, int | str]) -> bytes:

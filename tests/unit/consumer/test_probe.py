@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -20,89 +18,22 @@ from consumer import pulsar_frames
 from consumer.probe import ProbeResult, probe
 from consumer.pulsar_frames import Command, ServerError
 from tests.gateway_messages import ACCESS_KEY, account
-
-_CONNECTED = pulsar_frames._frame(Command.CONNECTED, (1, "broker"))
-_SUCCESS = pulsar_frames._frame(Command.SUCCESS, (1, 3))
-_PING = pulsar_frames._frame(Command.PING)
-
-
-def _error(code: int) -> bytes:
-    return pulsar_frames._frame(Command.ERROR, (1, 3), (2, code), (3, "no"))
-
-
-def _metadata(partitions: int = 11, error: int | None = None) -> bytes:
-    fields: list[tuple[int, int | str]] = [(1, partitions), (2, 1), (3, 0 if error is None else 1)]
-    if error is not None:
-        fields.append((4, error))
-    return pulsar_frames._frame(Command.PARTITIONED_METADATA_RESPONSE, *fields)
-
-
-def _lookup(answer: int, url: str, *, error: int | None = None, proxy: bool = False) -> bytes:
-    fields: list[tuple[int, int | str]] = [(1, url), (2, url), (3, answer), (4, 2), (5, 1)]
-    if error is not None:
-        fields.append((6, error))
-    if proxy:
-        fields.append((8, 1))
-    return pulsar_frames._frame(Command.LOOKUP_RESPONSE, *fields)
-
-
-class Broker:
-    """Answers each command as told, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.pongs = 0
-        self.asked: list[tuple[int, pulsar_frames.Fields]] = []
-        self.answers: dict[int, Callable[[], bytes]] = {
-            Command.CONNECT: lambda: _CONNECTED + _PING,
-            Command.PARTITIONED_METADATA: _metadata,
-            Command.LOOKUP: lambda: _lookup(1, self.url),
-            Command.SUBSCRIBE: lambda: _SUCCESS,
-        }
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                size = int.from_bytes(await reader.readexactly(4))
-                number, fields = pulsar_frames.parse(await reader.readexactly(size))
-                if number == Command.PONG:
-                    self.pongs += 1
-                    continue
-                self.asked.append((number, fields))
-                if number in self.answers:
-                    writer.write(self.answers[number]())
-                    await writer.drain()
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
-
-    def numbers(self) -> list[int]:
-        return [number for number, _ in self.asked]
-
-
-@asynccontextmanager
-async def _listening(broker: Broker, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Broker]:
-    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        scheme = "pulsar" if tls is None else "pulsar+ssl"
-        broker.url = f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        yield broker
+from tests.played_broker import PlayedBroker, error_frame, listening, lookup_frame, metadata_frame
 
 
 @pytest.fixture
-async def broker() -> AsyncIterator[Broker]:
-    async with _listening(Broker()) as listening:
-        yield listening
+async def broker() -> AsyncIterator[PlayedBroker]:
+    async with listening(PlayedBroker()) as broker:
+        yield broker
 
 
-async def _probed(broker: Broker, topic: str = "event") -> ProbeResult:
+async def _probed(broker: PlayedBroker, topic: str = "event") -> ProbeResult:
     result = await probe(account(url=broker.url, tls_verify=False, topics=(topic,)), timeout_s=2.0)
     assert ACCESS_KEY not in result.message
     return result
 
 
-async def test_an_account_that_is_welcome_is_told_so(broker: Broker) -> None:
+async def test_an_account_that_is_welcome_is_told_so(broker: PlayedBroker) -> None:
     result = await _probed(broker)
 
     assert (result.outcome, result.refused) == ("accepted", False)
@@ -112,7 +43,7 @@ async def test_an_account_that_is_welcome_is_told_so(broker: Broker) -> None:
     assert subscribe[2] == b"accessIdtest-sub"
 
 
-async def test_nothing_is_consumed_and_no_consumer_loses_its_turn(broker: Broker) -> None:
+async def test_nothing_is_consumed_and_no_consumer_loses_its_turn(broker: PlayedBroker) -> None:
     await _probed(broker)
 
     flow, acknowledge = 11, 10
@@ -128,14 +59,24 @@ async def test_nothing_is_consumed_and_no_consumer_loses_its_turn(broker: Broker
 @pytest.mark.parametrize(
     ("step", "answer", "outcome", "refused"),
     [
-        (Command.CONNECT, _error(ServerError.AUTHENTICATION), "wrong_key", True),
-        (Command.PARTITIONED_METADATA, _metadata(error=ServerError.AUTHORIZATION), "forbidden_topic", True),
-        (Command.PARTITIONED_METADATA, _metadata(error=ServerError.TOPIC_NOT_FOUND), "missing_topic", True),
-        (Command.LOOKUP, _lookup(2, "", error=ServerError.AUTHORIZATION), "forbidden_topic", True),
-        (Command.LOOKUP, _lookup(2, "", error=6), "unavailable", False),
-        (Command.SUBSCRIBE, _error(ServerError.SUBSCRIPTION_NOT_FOUND), "missing_subscription", True),
-        (Command.SUBSCRIBE, _error(ServerError.AUTHORIZATION), "forbidden_topic", True),
-        (Command.SUBSCRIBE, _error(5), "unavailable", False),
+        (Command.CONNECT, error_frame(ServerError.AUTHENTICATION), "wrong_key", True),
+        (
+            Command.PARTITIONED_METADATA,
+            metadata_frame(error=ServerError.AUTHORIZATION),
+            "forbidden_topic",
+            True,
+        ),
+        (
+            Command.PARTITIONED_METADATA,
+            metadata_frame(error=ServerError.TOPIC_NOT_FOUND),
+            "missing_topic",
+            True,
+        ),
+        (Command.LOOKUP, lookup_frame(2, "", error=ServerError.AUTHORIZATION), "forbidden_topic", True),
+        (Command.LOOKUP, lookup_frame(2, "", error=6), "unavailable", False),
+        (Command.SUBSCRIBE, error_frame(ServerError.SUBSCRIPTION_NOT_FOUND), "missing_subscription", True),
+        (Command.SUBSCRIBE, error_frame(ServerError.AUTHORIZATION), "forbidden_topic", True),
+        (Command.SUBSCRIBE, error_frame(5), "unavailable", False),
         (Command.CONNECT, b"HTTP/1.1 400 Bad Request\r\n\r\n", "unreachable", False),
         (Command.CONNECT, b"\x00\x00\x00\x04\xff\xff\xff\xff", "unreachable", False),
         (Command.CONNECT, b"\x00\x00\x00\x00", "unreachable", False),
@@ -143,15 +84,15 @@ async def test_nothing_is_consumed_and_no_consumer_loses_its_turn(broker: Broker
     ],
 )
 async def test_each_refusal_is_told_apart(
-    broker: Broker, step: Command, answer: bytes, outcome: str, refused: object
+    broker: PlayedBroker, step: Command, answer: bytes, outcome: str, refused: object
 ) -> None:
     broker.answers[step] = lambda: answer
     result = await probe(account(url=broker.url, tls_verify=False), timeout_s=0.3)
     assert (result.outcome, result.refused) == (outcome, refused)
 
 
-async def test_an_access_id_that_may_be_the_key_is_not_repeated(broker: Broker) -> None:
-    broker.answers[Command.CONNECT] = lambda: _error(ServerError.AUTHENTICATION)
+async def test_an_access_id_that_may_be_the_key_is_not_repeated(broker: PlayedBroker) -> None:
+    broker.answers[Command.CONNECT] = lambda: error_frame(ServerError.AUTHENTICATION)
     asked = account(url=broker.url, tls_verify=False)
 
     assert "refuses the access key of accessIdtesttesttest" in (await probe(asked)).message
@@ -159,24 +100,24 @@ async def test_an_access_id_that_may_be_the_key_is_not_repeated(broker: Broker) 
     assert ACCESS_KEY not in (await probe(mixed_up)).message
 
 
-async def test_a_topic_without_partitions_is_asked_for_by_its_own_name(broker: Broker) -> None:
-    broker.answers[Command.PARTITIONED_METADATA] = lambda: _metadata(0)
+async def test_a_topic_without_partitions_is_asked_for_by_its_own_name(broker: PlayedBroker) -> None:
+    broker.answers[Command.PARTITIONED_METADATA] = lambda: metadata_frame(0)
     assert (await _probed(broker, "notice")).outcome == "accepted"
     assert broker.asked[-1][1][1] == b"persistent://accessIdtesttesttest/out/notice"
 
 
-async def test_a_redirect_is_followed_to_the_broker_that_serves_the_topic(broker: Broker) -> None:
-    async with _listening(Broker()) as owner:
-        broker.answers[Command.LOOKUP] = lambda: _lookup(0, owner.url)
-        owner.answers[Command.SUBSCRIBE] = lambda: _error(ServerError.SUBSCRIPTION_NOT_FOUND)
+async def test_a_redirect_is_followed_to_the_broker_that_serves_the_topic(broker: PlayedBroker) -> None:
+    async with listening(PlayedBroker()) as owner:
+        broker.answers[Command.LOOKUP] = lambda: lookup_frame(0, owner.url)
+        owner.answers[Command.SUBSCRIBE] = lambda: error_frame(ServerError.SUBSCRIPTION_NOT_FOUND)
 
         assert (await _probed(broker)).outcome == "missing_subscription"
 
         assert Command.SUBSCRIBE not in broker.numbers()
 
 
-async def test_a_broker_behind_a_proxy_is_reached_through_it(broker: Broker) -> None:
-    broker.answers[Command.LOOKUP] = lambda: _lookup(1, "pulsar://10.0.0.7:6650", proxy=True)
+async def test_a_broker_behind_a_proxy_is_reached_through_it(broker: PlayedBroker) -> None:
+    broker.answers[Command.LOOKUP] = lambda: lookup_frame(1, "pulsar://10.0.0.7:6650", proxy=True)
 
     assert (await _probed(broker)).outcome == "accepted"
 
@@ -194,9 +135,9 @@ async def test_a_broker_behind_a_proxy_is_reached_through_it(broker: Broker) -> 
     ],
 )
 async def test_a_refusal_names_the_keys_as_the_configuration_file_has_them(
-    broker: Broker, error: ServerError, keys: tuple[str, ...]
+    broker: PlayedBroker, error: ServerError, keys: tuple[str, ...]
 ) -> None:
-    broker.answers[Command.CONNECT] = lambda: _error(error)
+    broker.answers[Command.CONNECT] = lambda: error_frame(error)
 
     remedy = (await _probed(broker)).remedy or ""
 
@@ -204,7 +145,7 @@ async def test_a_refusal_names_the_keys_as_the_configuration_file_has_them(
 
 
 async def test_nobody_listening_is_unreachable() -> None:
-    async with _listening(Broker()) as broker:
+    async with listening(PlayedBroker()) as broker:
         url = broker.url
     result = await probe(account(url=url, tls_verify=False))
     assert (result.outcome, result.refused) == ("unreachable", False)
@@ -222,7 +163,7 @@ async def test_certificates_are_verified_and_the_failures_told_apart(tmp_path: P
     ):
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         certificate.configure_cert(context)
-        async with _listening(Broker(), tls=context) as broker:
+        async with listening(PlayedBroker(), tls=context) as broker:
             result = await probe(account(url=broker.url, ca_file=str(tmp_path / ca_file)), timeout_s=2.0)
         assert told in result.message
         assert result.outcome == ("accepted" if told.startswith("accepts") else "tls_failure")
@@ -236,7 +177,7 @@ async def test_an_expired_certificate_is_told(tmp_path: Path) -> None:
     certificate = authority.issue_cert("127.0.0.1", not_before=past, not_after=past + dt.timedelta(days=1))
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     certificate.configure_cert(context)
-    async with _listening(Broker(), tls=context) as broker:
+    async with listening(PlayedBroker(), tls=context) as broker:
         result = await probe(account(url=broker.url, ca_file=str(tmp_path / "ca.pem")), timeout_s=2.0)
     assert result.outcome == "tls_failure"
     assert "has expired" in result.message
