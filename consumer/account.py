@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from consumer.backlog_watch import BacklogWatch
 from consumer.dead_letters import LEAST_LETTER_BYTES
 from consumer.errors import AccountStopped
 from consumer.gateway import GatewayThread
@@ -71,6 +72,7 @@ class AccountIngest:
         self._watch = ConnectionWatch(account)
         self._progress = ProgressBook(account.name, account.gateway)
         self._progress_writer = ProgressWriter(account, self._progress, sink, past)
+        self._backlog_watch = BacklogWatch(account, self._progress, unfinished=self._unfinished)
         self._partitions: dict[str, _SourcePartition] = {}
         self._gateway: GatewayThread | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -102,6 +104,7 @@ class AccountIngest:
                     for chore in (
                         self._watch.run(gateway),
                         self._progress_writer.run(),
+                        self._backlog_watch.run(gateway),
                         self._await_end(gateway),
                     )
                 ]
@@ -130,7 +133,7 @@ class AccountIngest:
         waiting = [
             entry.pending[0].first_published_at_ms for entry in self._partitions.values() if entry.pending
         ]
-        alive_at_ms, now_s = self._progress.oldest_alive_at_ms, time.time()
+        behind, now_s = self._progress.furthest_behind, time.time()
         return AccountStatistics(
             state=self._watch.state,
             message=self._watch.message,
@@ -153,7 +156,9 @@ class AccountIngest:
             unconfirmed_bytes=size_bytes,
             paused=gateway is not None and gateway.is_paused(),
             oldest_unacknowledged_age_s=max(0.0, now_s - min(waiting) / 1000) if waiting else None,
-            alive_age_s=None if alive_at_ms is None else max(0.0, now_s - alive_at_ms / 1000),
+            alive_age_s=None if behind is None else max(0.0, now_s - behind[1] / 1000),
+            furthest_behind=None if behind is None else behind[0],
+            backlog_unknown=self._backlog_watch.problem,
             gaps=self._progress_writer.gaps,
             last_received_at_ms=counters.last_received_at_ms,
             source_partitions=len(self._partitions),
@@ -250,8 +255,12 @@ class AccountIngest:
         )
 
     def _caught_up(self, at_ms: int, broken_off: Sequence[str]) -> None:
-        pending = [name for name, entry in self._partitions.items() if entry.pending]
-        self._progress.caught_up(at_ms, [*broken_off, *pending])
+        # What the client says of its queue is a guess: it counts where the gateway itself does not tell.
+        if self._backlog_watch.problem is not None:
+            self._progress.caught_up(at_ms, {*broken_off, *self._unfinished()})
+
+    def _unfinished(self) -> set[str]:
+        return {name for name, entry in self._partitions.items() if entry.pending}
 
     def _partitions_known(self, names: Sequence[str]) -> None:
         self._progress.know(names, _now_ms())

@@ -17,8 +17,8 @@ from typing import Final, Self
 from msgspec import Struct
 
 STEP_ASIDE_SHARE: Final = 0.5
-"""Of the margin: how long a copy may hold source partitions while nothing of theirs is confirmed. A copy that waits
-beside it cannot see that it is not the one that reads, and calls them alive meanwhile: wrong by at most this."""
+"""Of the margin: how long a copy may hold source partitions while nothing of theirs is confirmed. Another that waits
+beside it then gets them, long before the gateway drops anything."""
 
 CLOCKS_APART_MS: Final = 60_000
 """Between two copies' machines that keep their time."""
@@ -66,6 +66,11 @@ class Chain:
         return not self._is_recalled or self._doubt is not None
 
     @property
+    def reaches_ms(self) -> int | None:
+        """Up to here nothing is missing as far as is known: also what a first start or a gap told covers."""
+        return self.alive_at_ms if self.alive_at_ms is not None else self._covered_ms or None
+
+    @property
     def lost_since_ms(self) -> int | None:
         """Since when messages may be missing; None where none are, as far as is known."""
         return None if self._lost is None else self._lost.since_ms
@@ -80,6 +85,11 @@ class Chain:
         """At `at_ms` nothing was waiting, and everything received was done."""
         self._link(at_ms, at_ms)
         self.done(at_ms)
+
+    def acknowledged(self, at_ms: int, up_to_ms: int) -> None:
+        """At `at_ms` the gateway told that everything published up to then is acknowledged, or dropped, by now."""
+        self._link(at_ms, max(up_to_ms, self.alive_at_ms or 0))
+        self.done(up_to_ms)
 
     def done(self, up_to_ms: int) -> None:
         """Everything up to there was confirmed and acknowledged. Publish times are not monotonic."""

@@ -1,21 +1,24 @@
 """Ingest progress: per source partition, what was acknowledged last and until when nothing can be missing.
 
-`alive_at_ms` is the point up to which everything was consumed: the publish time of the last message done, or, while
-nothing is waiting, the time itself. A quiet night moves it as well as a busy one. Nothing is told of it while a gap
-may be behind it: the next run would take the loss for consumed.
+`alive_at_ms` is the point up to which everything was consumed: the publish time of the last message done, or what the
+gateway tells of its backlog. A quiet night moves it as well as a busy one. Nothing is told of it while a gap may be
+behind it: the next run would take the loss for consumed; and nothing by a copy that only waits, of what another reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
 
+from consumer.backlog import Backlog, Entry
 from consumer.gaps import Chain, GapRule
 from consumer.settings import GatewaySettings
 from consumer.sink import OutgoingRecord
 from consumer.slices import Slice
+from consumer.standing import Standing
 from schemas import IngestProgress, Position
 
 _encode = msgspec.json.Encoder().encode
@@ -33,13 +36,23 @@ def progress_period_s(retention_margin_s: float) -> float:
 
 
 class _Partition:
-    __slots__ = ("chain", "position", "received_at_ms", "written_at_ms")
+    __slots__ = ("chain", "position", "received_at_ms", "standing", "written_at_ms")
 
     def __init__(self, rule: GapRule) -> None:
         self.chain = Chain(rule)
+        self.standing = Standing()
         self.received_at_ms = 0
         self.written_at_ms: int | None = None
         self.position: Position | None = None
+
+    def is_known_here(self) -> bool:
+        """Whether this copy knows all that is to be told: what was acknowledged last was so by it, or nothing moves."""
+        done = self.standing.done
+        return done is None or self.standing.rests or self.is_acknowledged_here(done)
+
+    def is_acknowledged_here(self, done: Entry) -> bool:
+        """Whether nobody acknowledged more than this copy knows of."""
+        return self.position is not None and (self.position.ledger, self.position.entry) >= done
 
 
 class ProgressBook:
@@ -69,11 +82,43 @@ class ProgressBook:
         # The publishing host's clock may run ahead of ours.
         partition.chain.done(min(done.last_published_at_ms, done.received_at_ms))
 
+    def told(self, asked_at_ms: int, answered_at_ms: int, backlogs: Iterable[Backlog]) -> None:
+        """The gateway told what waits in each source partition."""
+        for backlog in backlogs:
+            partition = self._partition(backlog.partition, asked_at_ms)
+            reached_ms = partition.standing.told(asked_at_ms, backlog)
+            if reached_ms is not None:
+                partition.chain.acknowledged(answered_at_ms, reached_ms)
+            if partition.standing.rests and not partition.is_acknowledged_here(backlog.done):
+                # Another copy acknowledged it, or it was dropped: what this one remembers is not the last any more.
+                partition.position = None
+
+    def standing_still(
+        self, backlogs: Iterable[Backlog], unfinished: Collection[str], now_s: float
+    ) -> Mapping[str, float]:
+        """Return for how many seconds something waits that nobody takes, by source partition.
+
+        What is in the works here (`unfinished`) was taken. `now_s` is of the monotonic clock.
+        """
+        still: dict[str, float] = {}
+        for backlog in backlogs:
+            standing = self._partitions[backlog.partition].standing
+            if backlog.partition in unfinished:
+                standing.moves()
+            still[backlog.partition] = standing.still_for_s(backlog, now_s)
+        return still
+
+    def cannot_be_asked(self) -> None:
+        """The gateway tells nothing any more of what waits: until it does, the client's word counts."""
+        for partition in self._partitions.values():
+            partition.standing.forget()
+
     def caught_up(self, at_ms: int, unfinished: Iterable[str]) -> None:
-        """At this time the client had handed over all it had.
+        """At this time the client had handed over all it had. Only for a gateway that cannot be asked.
 
         A source partition was caught up then unless something of it had just come, or is in the works still (those
-        are named): the gateway sends each of them what it has, whatever the others do.
+        are named): the gateway sends each of them what it has, whatever the others do. But a client that waits beside
+        another, or is starved, looks the same.
         """
         busy = frozenset(unfinished)
         for name, partition in self._partitions.items():
@@ -81,10 +126,12 @@ class ProgressBook:
                 partition.chain.caught_up(at_ms)
 
     @property
-    def oldest_alive_at_ms(self) -> int | None:
-        """Up to when everything is done in the source partition that is furthest behind; None before anything is."""
-        known = [partition.chain.alive_at_ms for partition in self._partitions.values()]
-        return min((at_ms for at_ms in known if at_ms is not None), default=None)
+    def furthest_behind(self) -> tuple[str, int] | None:
+        """The source partition that is, and up to when everything in it is done; None before anything is known."""
+        known = [(name, partition.chain.reaches_ms) for name, partition in self._partitions.items()]
+        return min(
+            ((name, at_ms) for name, at_ms in known if at_ms is not None), key=itemgetter(1), default=None
+        )
 
     @property
     def is_in_doubt(self) -> bool:
@@ -116,7 +163,7 @@ class ProgressBook:
         moved: list[OutgoingRecord] = []
         for name, partition in self._partitions.items():
             alive_at_ms = partition.chain.alive_at_ms
-            if alive_at_ms is not None and alive_at_ms != partition.written_at_ms:
+            if alive_at_ms not in (None, partition.written_at_ms) and partition.is_known_here():
                 partition.written_at_ms = alive_at_ms
                 moved.append(self._record(name, partition.position, alive_at_ms, now_ms))
         return moved
@@ -147,5 +194,7 @@ class ProgressBook:
 
 def _recall(partition: _Partition, told: IngestProgress | None, now_ms: int) -> None:
     partition.chain.recall(None if told is None else told.alive_at_ms, now_ms)
+    if told is not None and partition.chain.alive_at_ms == told.alive_at_ms:
+        partition.written_at_ms = told.alive_at_ms
     if partition.position is None and told is not None:
         partition.position = told.position

@@ -48,7 +48,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Fetched ahead by the client per source partition, before the pump and so beyond its caps: where messages are
     large this is what takes memory, and where the gateway is far away less of it costs throughput."""
     silence_timeout_s: float = 900.0
-    """Nothing received for this long: subscribe anew (a starved consumer looks connected)."""
+    """Nothing received for this long, or something waits in a source partition and nobody takes it: subscribe anew (a
+    starved consumer looks connected)."""
     client_log_file: str | None = None
     """Errors of the Pulsar client library, for a support case; one file for the whole process, the first named."""
 

@@ -73,7 +73,13 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     """Of what was received: against the gateway's retention, what grows older than that is lost."""
     alive_age_s: float | None
     """Since when nothing more is known of the source partition that is furthest behind, which covers what waits at
-    the gateway: beyond the retention, less its margin, a gap is told."""
+    the gateway: beyond the retention, less its margin, a gap is told. It rises where one of them is not read, while
+    the others flow."""
+    furthest_behind: str | None
+    """That source partition."""
+    backlog_unknown: str | None
+    """Why the gateway does not tell what waits. What the client says of its queue is taken instead, which a copy that
+    only stands by, or a starved one, has wrong."""
     gaps: int
     last_received_at_ms: int | None
     source_partitions: int

@@ -273,7 +273,8 @@ async def test_progress_is_written_for_every_source_partition_also_without_messa
     settings: KafkaSettings, platform: Platform, gateway_account: GatewayAccount, writer: KafkaWriter
 ) -> None:
     began_at_ms = time.time_ns() // 1_000_000
-    running = RunningIngest([_changed(gateway_account, retention_margin_s=5.0)], writer)
+    # Each three seconds: reading below ends with a second in which nothing came.
+    running = RunningIngest([_changed(gateway_account, retention_margin_s=30.0)], writer)
     platform.push_statuses("d", [1])
     platform.flush()
     await running.until_acknowledged(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from consumer.backlog import Backlog
 from consumer.progress import ProgressBook, progress_period_s
 from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
@@ -59,6 +60,65 @@ def test_a_quiet_night_moves_what_is_caught_up_and_nothing_else() -> None:
     assert list(written) == ["tuya-test/event/1"]
     assert written["tuya-test/event/1"].alive_at_ms == _NOW_MS
     assert written["tuya-test/event/1"].position is None
+
+
+def test_a_copy_that_waits_is_silent_about_what_another_reads() -> None:
+    reader, waiting = _book(), _book()
+    reader.acknowledged(_slice(_NOW_MS - 1000, entry=40))
+    for book in (reader, waiting):
+        book.told(_NOW_MS - 60_000, _NOW_MS - 60_000, [Backlog("event/3", (7, 30), (7, 29))])
+        book.told(_NOW_MS, _NOW_MS, [Backlog("event/3", (7, 45), (7, 40))])
+
+    assert _written(reader)["tuya-test/event/3"].alive_at_ms == _NOW_MS - 1000
+    assert _written(waiting) == {}
+    # Yet it knows how far behind that is.
+    assert waiting.furthest_behind == ("event/3", _NOW_MS - 60_000)
+
+
+def test_what_rests_is_told_by_whoever_is_there_and_without_a_position_that_is_not_the_last() -> None:
+    for acknowledged, position in ((40, 40), (39, None)):
+        book = _book()
+        book.acknowledged(_slice(_NOW_MS - 90_000, entry=acknowledged))
+        for at_ms in (_NOW_MS - 60_000, _NOW_MS):
+            book.told(at_ms, at_ms, [Backlog("event/3", (7, 40), (7, 40))])
+
+        progress = _written(book)["tuya-test/event/3"]
+        assert progress.alive_at_ms == _NOW_MS
+        assert (None if progress.position is None else progress.position.entry) == position
+
+
+def test_what_the_progress_topic_tells_is_not_told_back() -> None:
+    book = ProgressBook("tuya-test", account().gateway)
+    book.know(["event/3"], _NOW_MS)
+    told = IngestProgress(account="tuya-test", source_partition="event/3", alive_at_ms=_NOW_MS - 60_000)
+
+    book.recall({"event/3": told}, _NOW_MS)
+
+    assert _written(book) == {}
+
+
+def test_a_source_partition_that_is_starved_from_the_first_start_on_grows_old() -> None:
+    book = _book()
+    for second in range(600):
+        at_ms = _NOW_MS + second * 1000
+        book.told(at_ms, at_ms, [Backlog("event/3", (7, 5 + second), (7, 4))])
+
+    assert book.furthest_behind == ("event/3", _NOW_MS)
+
+
+def test_what_was_dropped_unread_while_others_flowed_is_a_gap() -> None:
+    """Nobody reads it for longer than the gateway keeps it, and no message of it ever comes."""
+    book = _book()
+    for minute in range(130):
+        at_ms = _NOW_MS + minute * 60_000
+        dropped = (7, max(0, minute - 120))
+        book.told(
+            at_ms,
+            at_ms,
+            [Backlog("event/2", (7, minute), (7, minute)), Backlog("event/3", (7, minute), dropped)],
+        )
+
+    assert set(book.lost_since_ms) == {"event/3"}
 
 
 def test_time_never_runs_backwards_nor_ahead_of_our_clock() -> None:
