@@ -1,4 +1,5 @@
-"""A TCP proxy between a client and a broker that can cut connections, in the middle of a frame if need be.
+"""A TCP proxy between a client and a broker that can cut connections, in the middle of a frame if need be, and hold
+back what the client sends.
 
 With a certificate of its own it ends the client's TLS and speaks plainly to the broker.
 """
@@ -21,6 +22,8 @@ class Proxy:
         self._target_port = target_port
         self._ends: set[asyncio.StreamWriter] = set()
         self._cut_after_bytes: int | None = None
+        self._taking = asyncio.Event()
+        self._taking.set()
         self.port = 0
         self.cuts = 0
         self.to_client_bytes = 0
@@ -36,6 +39,14 @@ class Proxy:
     def cut_after(self, size_bytes: int) -> None:
         """Break every connection off when so many more bytes have passed to the client, wherever that is."""
         self._cut_after_bytes = self.to_client_bytes + size_bytes
+
+    def hold(self) -> None:
+        """Let nothing more of what the client sends reach the broker; a connection cut meanwhile loses it."""
+        self._taking.clear()
+
+    def proceed(self) -> None:
+        """Forward again."""
+        self._taking.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection until either side ends it."""
@@ -57,6 +68,7 @@ class Proxy:
     async def _forward_to_target(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
+                await self._taking.wait()
                 self.to_target_bytes += len(chunk)
                 writer.write(chunk)
                 await writer.drain()
