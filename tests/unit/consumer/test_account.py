@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from consumer import account as account_module
 from consumer.account import AccountIngest
+from consumer.backlog import Backlog, BacklogQuestion, BacklogUnknown
 from consumer.errors import AccountStopped
 from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
+from schemas import IngestProgress
 from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
 from tests.virtual_time import in_virtual_time
 
@@ -22,8 +26,10 @@ from tests.virtual_time import in_virtual_time
 class PlayedGateway:
     """Delivers what the test says, and notes what is acknowledged."""
 
-    def __init__(self, *_: object, deliver: Any, **__: object) -> None:
+    def __init__(self, *_: object, deliver: Any, caught_up: Any, partitions_known: Any, **__: object) -> None:
         self.deliver = deliver
+        self.caught_up = caught_up
+        self.partitions_known = partitions_known
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.acknowledged: list[Slice] = []
         self.unconfirmed = 0, 0
@@ -57,6 +63,8 @@ class Sink:
         self.failure: Exception | None = None
         self.most: int | None = None
         self.written: list[OutgoingRecord] = []
+        self.progress: list[int] = []
+        """Times up to which everything is said to be done."""
 
     async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
         await asyncio.sleep(0)
@@ -65,6 +73,8 @@ class Sink:
         if self.most is not None and len(self.written) + len(records) > self.most:
             raise SinkClosed(confirmed=self.most - len(self.written))
         self.written += [record for record in records if record.topic == "observations"]
+        told = [record.value for record in records if record.topic == "ingest-progress"]
+        self.progress += [msgspec.json.decode(value, type=IngestProgress).alive_at_ms for value in told]
         return ()
 
 
@@ -91,7 +101,14 @@ class House:
             self.gateways.append(PlayedGateway(*arguments, **others))
             return self.gateways[-1]
 
+        async def ask(_question: BacklogQuestion) -> list[Backlog]:
+            if not self.tells_backlog:
+                raise BacklogUnknown("refused")
+            return [Backlog("event/3", (7, 9), (7, 8))]
+
         monkeypatch.setattr(account_module, "GatewayThread", build)
+        monkeypatch.setattr(BacklogQuestion, "ask", ask)
+        self.tells_backlog = True
         self.sink = Sink()
         self.stop = asyncio.Event()
         self.ingest = AccountIngest(account(), self.sink, past=None, close_deadline_s=10.0)
@@ -100,6 +117,29 @@ class House:
     @property
     def gateway(self) -> PlayedGateway:
         return self.gateways[0]
+
+
+@pytest.mark.parametrize("tells_backlog", [True, False])
+def test_the_clients_guess_that_it_has_all_counts_only_where_the_gateway_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, *, tells_backlog: bool
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch)
+        house.tells_backlog = tells_backlog
+        await asyncio.sleep(0.1)
+        house.gateway.partitions_known(["event/3"])
+        await asyncio.sleep(30)
+        caught_up_at_ms = time.time_ns() // 1_000_000
+        house.gateway.caught_up(caught_up_at_ms, [])
+        await asyncio.sleep(30)
+        house.stop.set()
+        await house.running
+
+        assert house.sink.progress == ([] if tells_backlog else [caught_up_at_ms])
+        assert house.ingest.statistics().backlog_unknown == (None if tells_backlog else "refused")
+
+    story()
 
 
 def test_what_was_confirmed_is_acknowledged_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
