@@ -42,23 +42,38 @@ class _Run(Struct, gc=False):
     """The latest of them. A platform that was rebuilt numbers from the start again: its entries are younger."""
 
 
+class _LetGo(Struct, gc=False):
+    """What came behind a hole. Until the gateway has gone back, all that follows is let go too."""
+
+    first: Place
+    last: Place
+    asked: bool = False
+    """Whether the gateway was asked since `first` came."""
+
+
 class Course:
     """One source partition, since the process began."""
 
-    __slots__ = ("_furthest", "_let_go", "_runs", "_settled_up_to")
+    __slots__ = ("_furthest", "_let_go", "_runs", "_settled_up_to", "breaks")
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
         self._furthest: _Run | None = None
-        self._let_go: tuple[Place, Place] | None = None
-        """First and last message behind a hole. Until the gateway has gone back, all that follows is let go too."""
+        self._let_go: _LetGo | None = None
         self._settled_up_to: Place | None = None
         """Since it went back: what is missing up to here does not exist any more, or another copy had it."""
+        self.breaks = 0
+        """So many times it was broken off, also anew while it was."""
 
     @property
     def is_broken_off(self) -> bool:
         """Whether it goes on only when the gateway goes back."""
         return self._let_go is not None
+
+    def asked(self) -> None:
+        """Take note that the gateway was asked to go back."""
+        if self._let_go is not None:
+            self._let_go.asked = True
 
     def judge(self, place: Place, published_at_ms: int) -> Verdict:
         """Tell what to do with the messages of an entry; `place` is the first of them that came now."""
@@ -67,18 +82,14 @@ class Course:
         follows = furthest is not None and ledger == furthest.ledger and entry == furthest.last + 1
         if follows and self._let_go is None:
             return Verdict.NEW
-        if self._let_go is not None:
-            first, last = self._let_go
-            if place > last:
-                self._let_go = first, place
-                return Verdict.TOO_EARLY
-            self._settled_up_to = max(first, place)
-            self._let_go = None
-        for run in self._runs:
-            if run.ledger == ledger and run.first <= entry <= run.last:
-                return Verdict.CAME_BEFORE if published_at_ms <= run.published_at_ms else Verdict.NEW
-        if not follows and self._is_behind_hole(place):
-            self._let_go = place, place
+        known = None if follows else self._run_with(ledger, entry)
+        joins = follows or known is not None
+        if self._let_go is not None and self._is_let_go(self._let_go, place, joins=joins):
+            return Verdict.TOO_EARLY
+        if known is not None:
+            return Verdict.CAME_BEFORE if published_at_ms <= known.published_at_ms else Verdict.NEW
+        if not joins and self._is_behind_hole(place):
+            self._break_off(place)
             return Verdict.TOO_EARLY
         return Verdict.NEW
 
@@ -105,9 +116,40 @@ class Course:
         del self._runs[:-_RUNS]
         return run
 
+    def _is_let_go(self, gone: _LetGo, place: Place, *, joins: bool) -> bool:
+        """Tell whether this one is let go too. One that joins what came is in order, whatever the gateway was asked."""
+        if joins:
+            if gone.asked or place >= gone.first:
+                self._go_on(gone)
+            return False
+        if place > gone.last:
+            gone.last = place
+            return True
+        if gone.asked and place == gone.first:
+            self._go_on(gone)
+            return False
+        # The broker may read twice at a time, and so give a part of it twice without having gone back; or the source
+        # partition was another copy's meanwhile. What comes first twice, with a question in between, is the beginning.
+        self._break_off(place)
+        return True
+
+    def _break_off(self, place: Place) -> None:
+        self._let_go = _LetGo(place, place)
+        self.breaks += 1
+
+    def _go_on(self, gone: _LetGo) -> None:
+        self._settled_up_to, self._let_go = gone.first, None
+
+    def _run_with(self, ledger: int, entry: int) -> _Run | None:
+        # The furthest may have been dropped from the others: it stays known.
+        for run in (self._furthest, *self._runs):
+            if run is not None and run.ledger == ledger and run.first <= entry <= run.last:
+                return run
+        return None
+
     def _is_behind_hole(self, place: Place) -> bool:
-        ledger, entry, _ = place
-        if self._settled_up_to is not None and (ledger, entry) <= self._settled_up_to[:2]:
+        """Tell whether something may be missing before a place that does not follow what came."""
+        if self._settled_up_to is not None and place[:2] <= self._settled_up_to[:2]:
             return False
         furthest = self._furthest
-        return furthest is None or (ledger, entry) > (furthest.ledger, furthest.last)
+        return furthest is None or place[:2] > (furthest.ledger, furthest.last)

@@ -49,6 +49,8 @@ class Entries:
     def __init__(self) -> None:
         self._courses: dict[str, Course] = {}
         self._begun: dict[str, Place] = {}
+        self.let_go = 0
+        """So many entries, or pieces of one, were let go."""
 
     def take(self, partition: str, messages: Sequence[SourceMessage]) -> Taken:
         """Take note of messages that came together, in their order."""
@@ -62,9 +64,7 @@ class Entries:
             message = messages[start]
             message_id = message.message_id()
             place, published_at_ms = _place(message_id), message.publish_timestamp()
-            stop, is_whole = (
-                (start + 1, True) if place[2] < 0 else _end_of_entry(messages, start, message_id)
-            )
+            stop, is_whole = (start + 1, True) if place[2] < 0 else _end_of_entry(messages, start, message_id)
             verdict = course.judge(place, published_at_ms)
             if verdict is Verdict.NEW:
                 new.extend(messages[start:stop])
@@ -75,6 +75,8 @@ class Entries:
                     self._begun[partition] = place
             elif verdict is Verdict.CAME_BEFORE:
                 came_before += stop - start
+            else:
+                self.let_go += 1
             if is_whole and verdict is not Verdict.TOO_EARLY:
                 ended.append(_whole(message_id, message.topic_name()))
             start = stop
@@ -84,9 +86,20 @@ class Entries:
         """Return the source partitions of which something was let go, and has to come again."""
         return [name for name, course in self._courses.items() if course.is_broken_off]
 
+    @property
+    def breaks(self) -> int:
+        """So many times a course was broken off."""
+        return sum(course.breaks for course in self._courses.values())
+
+    def asked(self) -> None:
+        """Take note that the gateway was asked to go back."""
+        for course in self._courses.values():
+            course.asked()
+
     def renew(self) -> None:
         """There is a new subscription: it begins with the first entry that is not acknowledged, and with all of it."""
         self._begun.clear()
+        self.asked()
 
     def begun(self) -> dict[str, Place]:
         """Return the source partitions that stand inside an entry, and where."""
@@ -120,16 +133,15 @@ def receive_rest(receiver: Receiver[Message_co], begun: dict[str, Place], *, by:
 def _end_of_entry(messages: Sequence[SourceMessage], start: int, message_id: MessageId) -> tuple[int, bool]:
     """Return where the messages of an entry stop, and whether its last one is among them.
 
-    They stand together, unless a reconnection cut them off: then the entry begins anew, or another one does.
+    They stand together, unless a reconnection cut them off: then the entry begins anew, or earlier ones come again.
     """
     left = _left_of_entry(message_id)
     if left == 1:
         return start + 1, True
-    entry = _place(message_id)[:2]
+    ledger, entry, index = _place(message_id)
     for last in range(min(start + left, len(messages)) - 1, start, -1):
-        last_id = messages[last].message_id()
-        if _place(last_id)[:2] == entry:
-            return last + 1, last_id.batch_index() == message_id.batch_index() + left - 1
+        if _place(messages[last].message_id()) == (ledger, entry, index + last - start):
+            return last + 1, last + 1 - start == left
     return start + 1, False
 
 

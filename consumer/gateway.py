@@ -227,7 +227,8 @@ class GatewayThread:
         quiet = Quiet(now, most_in_batch(self._account.gateway))
         presence = Presence(now, time.time())
         next_check = 0.0
-        self._slicer.entries.renew()
+        entries = self._slicer.entries
+        entries.renew()
         with self._changed:
             self._renew = False
         while self._receiving and not self._renew:
@@ -247,8 +248,11 @@ class GatewayThread:
                 now = time.monotonic()
                 quiet.pause(now)
                 continue
-            if self._questions.is_to_ask(now, are_missing=bool(self._slicer.entries.broken_off())):
+            if self._questions.is_to_ask(
+                now, are_missing=bool(entries.broken_off()), breaks=entries.breaks, let_go=entries.let_go
+            ):
                 consumer.redeliver_unacknowledged_messages()
+                entries.asked()
             batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             quiet.receive(len(batch), now)
@@ -263,7 +267,7 @@ class GatewayThread:
                 log.warning("gateway_silent", account=self._account.name, silent_s=round(quiet.silent_s(now)))
                 return
             if quiet.is_caught_up(now):
-                self._call(self._caught_up, time.time_ns() // 1_000_000, self._slicer.entries.broken_off())
+                self._call(self._caught_up, time.time_ns() // 1_000_000, entries.broken_off())
 
     def _finish_entries(self, consumer: _pulsar.Consumer) -> None:
         """Receive what is missing of the entries that were begun, so that all of them can be acknowledged."""

@@ -33,6 +33,8 @@ class Slice(Struct, frozen=True, kw_only=True, gc=False):
     last_published_at_ms: int
     received_at_ms: int
     message_count: int
+    repeated_count: int = 0
+    """Messages beside those, that came before: nothing is done with them, but their acknowledgements wait here."""
     size_bytes: int
 
 
@@ -89,5 +91,6 @@ class Slicer:
             last_published_at_ms=last.publish_timestamp(),
             received_at_ms=received_at_ms,
             message_count=len(new),
+            repeated_count=came_before,
             size_bytes=size_bytes,
         )

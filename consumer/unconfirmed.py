@@ -5,9 +5,14 @@ Written by the gateway's thread and by the event loop, always under the thread's
 
 from __future__ import annotations
 
+from typing import Final
+
 from consumer.gaps import STEP_ASIDE_SHARE
 from consumer.settings import GatewaySettings
 from consumer.slices import Slice
+
+_REPEATED_PER_MESSAGE: Final = 10
+"""What comes again while it waits keeps no message, only an acknowledgement; but it may come again for ever."""
 
 
 class Unconfirmed:
@@ -19,13 +24,18 @@ class Unconfirmed:
         self._patience_s = STEP_ASIDE_SHARE * gateway.retention_margin_s
         self._waiting: dict[str, tuple[int, float]] = {}
         """By source partition: its slices, and when one of them was confirmed last, or began to wait."""
+        self._repeated = 0
         self.messages = 0
         self.size_bytes = 0
 
     @property
     def is_full(self) -> bool:
         """Whether as much is unconfirmed as the settings allow."""
-        return self.messages >= self._most_messages or self.size_bytes >= self._most_bytes
+        return (
+            self.messages >= self._most_messages
+            or self.size_bytes >= self._most_bytes
+            or self._repeated >= _REPEATED_PER_MESSAGE * self._most_messages
+        )
 
     def is_stuck(self, now: float) -> bool:
         """Whether a source partition waits for so long that another copy should have it."""
@@ -37,6 +47,7 @@ class Unconfirmed:
         count, since = self._waiting.get(delivered.partition, (0, now))
         self._waiting[delivered.partition] = count + 1, since
         self.messages += delivered.message_count
+        self._repeated += delivered.repeated_count
         self.size_bytes += delivered.size_bytes
 
     def release(self, done: Slice, now: float) -> None:
@@ -45,4 +56,5 @@ class Unconfirmed:
         if count > 1:
             self._waiting[done.partition] = count - 1, now
         self.messages -= done.message_count
+        self._repeated -= done.repeated_count
         self.size_bytes -= done.size_bytes

@@ -8,7 +8,12 @@ NEW, CAME_BEFORE, TOO_EARLY = Verdict
 
 
 def give(course: Course, *entries: int, ledger: int = 7, published_at_ms: int = 1) -> list[Verdict]:
-    """Give entries of one message each."""
+    """Give entries of one message each; the gateway was asked by then."""
+    course.asked()
+    return give_unasked(course, *entries, ledger=ledger, published_at_ms=published_at_ms)
+
+
+def give_unasked(course: Course, *entries: int, ledger: int = 7, published_at_ms: int = 1) -> list[Verdict]:
     verdicts = []
     for entry in entries:
         place: Place = (ledger, entry, -1)
@@ -36,6 +41,7 @@ def test_a_course_begins_when_its_first_entry_comes_again() -> None:
 def test_a_course_that_began_too_late_goes_back() -> None:
     course = Course()
     assert give(course, 8, 9) == [TOO_EARLY] * 2
+    assert give(course, 5, 6, 7, 8, 9) == [TOO_EARLY] * 5, "this may have begun too late as well"
     assert give(course, 5, 6, 7, 8, 9, 10) == [NEW] * 6
 
 
@@ -64,13 +70,43 @@ def test_what_another_copy_did_meanwhile_does_not_come_again() -> None:
     course = began(1, 2, 3)
     assert give(course, 6, 7) == [TOO_EARLY] * 2
     assert give(course, 50, 51) == [TOO_EARLY] * 2, "lost to another copy, and got back"
+    assert give(course, 50, 51) == [TOO_EARLY] * 2, "it may have begun too late here too"
     assert give(course, 50, 51, 52) == [NEW] * 3
 
 
-def test_two_holes_that_stay_are_answered_at_once() -> None:
+def test_what_comes_twice_unasked_is_no_proof_of_what_it_begins_with() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 6, 7, 8) == [TOO_EARLY] * 3
+    assert give_unasked(course, 7, 8, 9) == [TOO_EARLY] * 3, "the broker read twice at a time"
+    assert give(course, 6, 7, 8, 9) == [TOO_EARLY] * 4
+    assert give(course, 4, 5, 6, 7, 8, 9) == [NEW] * 6, "so 4 and 5 are in order"
+
+
+def test_an_old_break_does_not_vouch_for_the_beginning_of_another_turn() -> None:
+    course = began(1, 2, 3)
+    assert give(course, 50, 51, 60) == [TOO_EARLY] * 3, "lost to another copy before the gateway went back"
+    assert give(course, 40, 41) == [TOO_EARLY] * 2, (
+        "it took 30 to 39 to its grave: the newest come first again"
+    )
+    assert give(course, 30, 31) == [TOO_EARLY] * 2
+    assert give(course, 30, 31, 32) == [NEW] * 3
+
+
+def test_what_follows_what_came_needs_no_question() -> None:
+    course = began(1, 2, 3)
+    assert give_unasked(course, 6, 7) == [TOO_EARLY] * 2
+    assert give_unasked(course, 2, 3, 4, 5) == [CAME_BEFORE] * 2 + [NEW] * 2
+    assert course.is_broken_off
+    assert give_unasked(course, 6, 7, 8) == [NEW] * 3
+    assert not course.is_broken_off
+
+
+def test_holes_that_stay_are_asked_about_one_by_one() -> None:
     course = began(1)
     assert give(course, 9) == [TOO_EARLY]
-    assert give(course, 3, 5, 9, 10) == [NEW] * 4
+    assert give(course, 3, 9, 10) == [TOO_EARLY] * 3
+    assert give(course, 3, 9, 10) == [NEW, TOO_EARLY, TOO_EARLY]
+    assert give(course, 3, 9, 10) == [CAME_BEFORE, NEW, NEW]
 
 
 def test_another_ledger_may_hide_a_hole() -> None:

@@ -59,6 +59,7 @@ def began(number: int = 0) -> Entries:
     entries = Entries()
     for _ in range(2):
         entries.take("event/1", entry(1, number, [-1], of=1))
+        entries.asked()
     assert entries.broken_off() == []
     return entries
 
@@ -90,6 +91,7 @@ def test_the_first_entry_may_come_in_pieces() -> None:
     assert taken(entries, *first[:2]) == ([], [])
     assert taken(entries, *first[2:]) == ([], []), "the rest of an entry is not the entry again"
     assert entries.broken_off() == ["event/1"]
+    entries.asked()
     assert taken(entries, *first[:2]) == ([[5, 0], [5, 1]], [])
     assert entries.broken_off() == []
     assert taken(entries, *first[2:]) == ([[5, 2], [5, 3]], [5])
@@ -106,6 +108,28 @@ def test_an_entry_cut_off_by_another_one_is_not_acknowledged() -> None:
     new, ended = taken(began(4), *entry(1, 5, range(2), of=4), *entry(1, 4, [-1], of=1))
     assert new == [[5, 0], [5, 1]]
     assert ended == [4]
+
+
+def test_earlier_entries_that_come_again_behind_a_cut_are_not_taken_for_the_rest_of_it() -> None:
+    entries = began(4)
+    new, ended = taken(
+        entries, *entry(1, 5, range(2), of=8), *entry(1, 4, [-1], of=1), *entry(1, 5, range(3), of=8)
+    )
+    assert new == [[5, 0], [5, 1], [5, 0], [5, 1], [5, 2]]
+    assert ended == [4]
+    assert taken(entries, *entry(1, 5, range(3, 8), of=8))[1] == [5]
+
+
+def test_what_is_let_go_is_counted_and_so_are_the_breaks() -> None:
+    entries = began(4)
+    breaks, let_go = entries.breaks, entries.let_go
+    taken(entries, *entry(1, 7, [-1], of=1), *entry(1, 8, [-1], of=1))
+    assert (entries.breaks - breaks, entries.let_go - let_go) == (1, 2)
+    entries.asked()
+    assert taken(entries, *entry(1, 7, [-1], of=1), *entry(1, 10, [-1], of=1)) == ([[7, -1]], [7])
+    assert (entries.breaks - breaks, entries.let_go - let_go) == (2, 3), (
+        "one ended, and another one began at once"
+    )
 
 
 def test_what_came_before_is_passed_over_and_acknowledged_again() -> None:

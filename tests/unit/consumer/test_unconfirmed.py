@@ -11,7 +11,9 @@ PATIENCE_S = 300.0
 """Half of the margin of ten minutes."""
 
 
-def _slice(partition: str = "event/1", *, messages: int = 1, size_bytes: int = 100) -> Slice:
+def _slice(
+    partition: str = "event/1", *, messages: int = 1, repeated: int = 0, size_bytes: int = 100
+) -> Slice:
     return Slice(
         partition=partition,
         records=[],
@@ -22,6 +24,7 @@ def _slice(partition: str = "event/1", *, messages: int = 1, size_bytes: int = 1
         last_published_at_ms=1,
         received_at_ms=1,
         message_count=messages,
+        repeated_count=repeated,
         size_bytes=size_bytes,
     )
 
@@ -37,6 +40,20 @@ def test_messages_and_bytes_are_capped_each() -> None:
         unconfirmed.release(piece, 0.0)
         assert not unconfirmed.is_full
         assert (unconfirmed.messages, unconfirmed.size_bytes) == (0, 0)
+
+
+def test_what_comes_again_for_ever_while_it_waits_is_capped_too() -> None:
+    unconfirmed = Unconfirmed(account(max_unconfirmed_messages=2).gateway)
+    again = _slice(messages=0, repeated=1, size_bytes=0)
+    unconfirmed.add(_slice(), 0.0)
+    count = 0
+    while not unconfirmed.is_full:
+        unconfirmed.add(again, 0.0)
+        count += 1
+    assert (count, unconfirmed.messages) == (20, 1)
+    unconfirmed.release(_slice(), 0.0)
+    unconfirmed.release(again, 0.0)
+    assert not unconfirmed.is_full
 
 
 def test_one_source_partition_without_confirmation_is_enough_to_be_stuck() -> None:
