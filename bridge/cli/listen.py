@@ -132,11 +132,21 @@ def listen(
             " console and name it with --subscription, or take the daemon's messages on purpose with --shared.",
         )
     keys = [listened.account.access_key, listened.account.previous_access_key]
-    configure_logs(LogSettings(level="warning"), Redactor(key for key in keys if key is not None))
+    redact = Redactor(key for key in keys if key is not None)
+    configure_logs(LogSettings(level="warning"), redact)
     screen: Screen = JsonScreen() if wants_json(json) else TextScreen(keys=words.keys)
     # Ctrl-C ends listening with the summary; before that, while the gateway is asked, it ends the command.
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Listening(listened.account, screen, words, limit=limit, seconds=seconds).run())
+    try:
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(_Listening(listened.account, screen, words, limit=limit, seconds=seconds).run())
+    except CommandFailed as failed:
+        if failed.exit_code == ExitCode.USAGE:
+            raise
+        # A key that was given for a subscription's name would stand in what is said about the gateway.
+        raise CommandFailed(failed.exit_code, redact(str(failed))) from failed
 
 
 def _load(config: Path, account: str | None, given: dict[str, Any], words: AccountWords) -> ListenedGateway:

@@ -189,6 +189,7 @@ async def test_each_refusal_ends_with_3_and_one_sentence(
         f"refuses the access key of {stranger}": {"--access-id": stranger},
         "has no subscription nobody-made-this": {"--subscription": "nobody-made-this"},
         f"does not let {account.access_id} read": {"--topic": f"{stranger}/out/event"},
+        "has no subscription ***": {"--subscription": account.access_key.reveal()},
     }
     for told, change in refusals.items():
         code, lines, complaint = await listener.run(*listener.options(change))
