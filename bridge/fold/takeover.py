@@ -15,11 +15,12 @@ from collections import Counter
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bridge.fold.batch import FoldTopics
 from bridge.fold.gap import LostInput, OpenGap
 from bridge.fold.policy import Policy
+from bridge.fold.restore_turns import RestoreTurns
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import Worker
@@ -37,6 +38,7 @@ class PartitionOwnership(Struct, frozen=True, kw_only=True):
     group: str
     policy: Policy
     counts: Counter[str]
+    restores: RestoreTurns = field(default_factory=RestoreTurns)
 
 
 async def take_over(
@@ -53,7 +55,8 @@ async def take_over(
     settings = ownership.settings
     producer = await TransactionalProducer.start(settings, f"{settings.prefix}-fold-{place.partition}")
     try:
-        restored = await store.restore(settings, ownership.topics.state)
+        async with ownership.restores.turn():
+            restored = await store.restore(settings, ownership.topics.state)
         committed = await consumer.committed(place)
         start = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
