@@ -14,6 +14,7 @@ import msgspec
 from deploy.sandbox.supervisor import PROJECT
 from tests.benchmarks.fold.job import Job, Reading
 
+PROCESS: Final = "tests.benchmarks.fold.process"
 _STOP_WITHIN_S: Final = 30.0
 _POLL_S: Final = 0.02
 
@@ -46,13 +47,13 @@ class Folding:
 
 
 @contextlib.asynccontextmanager
-async def folding(job: Job, log: Path) -> AsyncIterator[Folding]:
-    """Run the fold in a process of its own; what it says goes to `log`."""
+async def folding(job: Job, log: Path, *, module: str = PROCESS) -> AsyncIterator[Folding]:
+    """Run the fold, or another that reads the same job, in a process of its own; what it says goes to `log`."""
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.benchmarks.fold.process",
+            module,
             msgspec.json.encode(job).decode(),
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,

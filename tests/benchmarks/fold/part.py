@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import psutil
 from msgspec.structs import replace
 
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics
 from deploy.sandbox.brokers import Brokers
+from tests.benchmarks.fold import quix
 from tests.benchmarks.fold.campaign import campaign
 from tests.benchmarks.fold.fleet import fleet
-from tests.benchmarks.fold.folding import Unfinished, folding
+from tests.benchmarks.fold.folding import PROCESS, Unfinished, folding
 from tests.benchmarks.fold.job import Job
 from tests.benchmarks.fold.load import EventReader, fill, tell_evenly
 from tests.benchmarks.percentiles import percentile
@@ -55,6 +57,9 @@ async def measure_fold(run: Run) -> None:
 class _Measuring:
     def __init__(self, brokers: Brokers, run: Run) -> None:
         self._bootstrap_servers = brokers.kafka.bootstrap_servers
+        (self._broker,) = (
+            child for child in psutil.Process().children(recursive=True) if "kafka.Kafka" in child.cmdline()
+        )
         self._directory = run.directory / "fold"
         self._divisor = _QUICK_DIVISOR if run.quick else 1
         self._profile = str(run.directory / "profile-fold.txt") if run.profile else None
@@ -64,22 +69,44 @@ class _Measuring:
         devices = CAMPAIGN_DEVICES // self._divisor
         start_ms = time.time_ns() // 1_000_000 - _HOUR_MS
         told = campaign(devices, start_ms, started_per_s=CAMPAIGN_STARTED_PER_S)
-        count = len(told)
-        metrics: dict[str, float] = {}
-        for name, is_empty in (("fold_empty", True), ("fold", False)):
-            job = await self._job(name.replace("_", "-"), is_empty=is_empty)
-            if not is_empty:
-                job = replace(job, profile=self._profile)
-            await asyncio.to_thread(
-                fill, _settings(job), "observations", ((key, value, []) for key, value in told)
-            )
-            async with folding(job, self._directory / f"{name}.log") as process:
-                began = await process.until(lambda reading: reading.observations > 0, within_s=60)
-                ended = await process.until(lambda reading: reading.observations >= count, within_s=120)
-            done = ended.observations - began.observations
-            metrics[f"{name}_observations_per_s"] = done / (ended.at_s - began.at_s)
-            metrics[f"{name}_cpu_us_per_observation"] = (ended.cpu_s - began.cpu_s) / done * 1e6
+        metrics = await self._drain("fold_empty", told, is_empty=True)
+        metrics |= await self._drain("fold", told, profile=self._profile)
+        if quix.is_installed():
+            peer = await self._drain("fold_quixstreams", told, module=quix.__name__)
+            metrics |= {name: peer[name] for name in peer if "broker" not in name}
         return metrics
+
+    async def _drain(
+        self,
+        name: str,
+        told: Sequence[tuple[bytes, bytes]],
+        *,
+        is_empty: bool = False,
+        profile: str | None = None,
+        module: str = PROCESS,
+    ) -> dict[str, float]:
+        """How fast a process folds the same backlog, and what that costs it and the broker."""
+        count = len(told)
+        job = replace(await self._job(name.replace("_", "-"), is_empty=is_empty), profile=profile)
+        await asyncio.to_thread(
+            fill, _settings(job), "observations", ((key, value, []) for key, value in told)
+        )
+        async with folding(job, self._directory / f"{name}.log", module=module) as process:
+            began = await process.until(lambda reading: reading.observations > 0, within_s=60)
+            broker_s = self._broker_cpu_s()
+            ended = await process.until(lambda reading: reading.observations >= count, within_s=120)
+            broker_s = self._broker_cpu_s() - broker_s
+        done = ended.observations - began.observations
+        return {
+            f"{name}_observations_per_s": done / (ended.at_s - began.at_s),
+            f"{name}_cpu_us_per_observation": (ended.cpu_s - began.cpu_s) / done * 1e6,
+            f"{name}_broker_cpu_us_per_observation": broker_s / done * 1e6,
+        }
+
+    def _broker_cpu_s(self) -> float:
+        """User and system time of the Kafka broker, which shares the machine."""
+        used = self._broker.cpu_times()
+        return float(used.user + used.system)
 
     async def latency(self, rate_per_s: float, name: str) -> Mapping[str, float]:
         """From the moment an observation is produced to its event in a read_committed reader's hands."""
