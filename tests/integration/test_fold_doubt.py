@@ -247,5 +247,6 @@ async def test_a_zombie_that_wakes_within_its_transaction_publishes_nothing(
                 await zombies_turn
 
     assert_each_once(await read(settings, "upgrade-events", 3 * DEVICES), DEVICES)
+    del zombie, zombies_turn
     gc.collect()
     assert complaints == []  # of futures that nobody asked: an operator would look for a defect
