@@ -64,7 +64,7 @@ class Aftermath(Struct, frozen=True, kw_only=True):
         assert not self.comparison.differences, "\n".join(map(str, self.comparison.differences[:20]))
         assert not self.broken_revisions, "\n".join(self.broken_revisions[:20])
         assert self.gaps == dict.fromkeys(range(PARTITIONS), 1)
-        assert self.gap_lookups > self.idle / 2
+        assert self.gap_lookups > self.known / 2
 
     def __str__(self) -> str:
         return (
