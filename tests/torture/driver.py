@@ -113,6 +113,9 @@ class Driver:
                         self._topic, change, self._devices[turn], on_delivery=self._answered
                     )
                 self.changes = index + 1
+                if index == 0:
+                    # What is produced before the library knows the partitions may be overtaken by what comes later.
+                    self._producer.flush(_CONFIRMED_WITHIN_S)
             self._producer.poll(0)
 
     def _change(self, device: str, number: int) -> bytes:

@@ -72,6 +72,7 @@ def verify(
 ) -> Verdict:
     """Read everything that is public and compare it with `truth`. `log_folder` is where the broker keeps its log."""
     verdict = Verdict(devices=len(truth), changes=sum(told[-1][0] + 1 for told in truth.values()))
+    _check_what_was_written(bootstrap_servers, f"{prefix}.observations.v1", truth)
     events: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for message in records(bootstrap_servers, f"{prefix}.upgrade-events.v1"):
         event = json.loads(message.value() or b"")
@@ -125,6 +126,17 @@ def is_read(bootstrap_servers: str, group: str, topic: str) -> bool:
         return all(end in (place.offset, 0) for place, end in zip(places, ends, strict=True))
     finally:
         consumer.close()
+
+
+def _check_what_was_written(bootstrap_servers: str, topic: str, truth: Mapping[str, Sequence[Shown]]) -> None:
+    """The truth is what the driver wrote only if all of it is there, in each device's order."""
+    written: dict[str, int] = defaultdict(int)
+    for message in records(bootstrap_servers, topic):
+        change = json.loads(message.value() or b"")
+        device, number = change["device_id"], change["evidence"]["position"]["entry"]
+        assert number <= written[device], f"{device}: change {number} was written before {written[device]}"
+        written[device] = max(written[device], number + 1)
+    assert written == {device: told[-1][0] + 1 for device, told in truth.items()}
 
 
 def _judge(
