@@ -22,7 +22,7 @@ from consumer.trust import address, trust_file
 
 BATCH_MESSAGES: Final = 1000
 """Fewer costs throughput (500: 14 % less), more brings nothing."""
-BATCH_WAIT_MS: Final = 3
+BATCH_WAIT_MS: Final = 1
 """How long a batch is collected: it adds to the latency of every message under light load."""
 OPERATION_TIMEOUT_S: Final = 10
 CLIENT_CLOSE_S: Final = 0.5

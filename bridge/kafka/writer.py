@@ -32,7 +32,7 @@ QUEUE_BYTES: Final = 64 * 1024 * 1024
 """Accepted and not confirmed: above it `write` waits. Twice what one gateway account may have unconfirmed."""
 CACHED_KEYS: Final = 65_536
 """murmur2 in Python takes microseconds, and devices repeat. About 10 MB when full."""
-ROUND_S: Final = 0.005
+ROUND_S: Final = 0.003
 """Under load batches leave at most this often: many small requests cost the broker twice as much as the messages."""
 SETTLE_S: Final = 2.0
 """After a failure: the time for the other batches under way to be answered, so that fewer records are sent twice."""
