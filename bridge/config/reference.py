@@ -51,7 +51,7 @@ PLACEHOLDERS: Final = {
     f"accounts.{ALIAS}.access_id": "your-access-id",
     f"accounts.{ALIAS}.access_key_file": "access-key.txt",
     f"accounts.{ALIAS}.gateway.url": "pulsar+ssl://mqe.example.com:7285",
-    f"accounts.{ALIAS}.gateway.subscription": "your-access-id-sub",
+    f"accounts.{ALIAS}.gateway.subscription": "your-access-id-bridge",
     f"accounts.{ALIAS}.api.url": "https://openapi.example.com",
 }
 """What the example shows for keys without a default."""
