@@ -10,7 +10,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "malformed_envelope": "not what the gateway sends: find out who else publishes into this topic, or report it",
     "duplicate_key": "what was signed is ambiguous: find out who else publishes into this topic, or report it",
     "missing_signature": "the gateway signs everything: find out who else publishes into this topic, or report it",
-    "bad_signature": "no known key signed it: check {keys}",
+    "bad_signature": "no known key signed it: check {keys}; where `ota-bridge decrypt` opens it, the key is right and"
+    ' the platform signs by a rule this version does not know: set sign_policy = "warn", and report it',
     "unknown_encryption": "the platform encrypts in a way this version does not know: upgrade the bridge, or report it",
     "undecryptable": "look at it with `ota-bridge decrypt`, which tells whether the key or the property em is wrong;"
     " where both are right it is damaged: report it to the platform",
