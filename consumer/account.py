@@ -1,7 +1,7 @@
 """One account from its gateway to the sink: steps 7 and 8, the watch over its connection, and its end.
 
-The gateway's thread delivers slices; here each source partition writes its own in order and acknowledges them, and
-nothing is acknowledged before the sink confirmed it.
+The gateway's thread delivers slices; here they are written in order, and acknowledged in each source partition's order:
+nothing before the sink confirmed it and all that came before it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from consumer.backlog_watch import BacklogWatch
 from consumer.dead_letters import LEAST_LETTER_BYTES
@@ -33,6 +34,8 @@ from schemas import RAW_LIMIT_BYTES
 
 log = structlog.get_logger(__name__)
 
+WRITES: Final = 4
+"""At the same time. Under light load none waits for another; under heavy load few large ones cost less than many."""
 WRITE_RECORDS: Final = 5000
 """Slices that wait together are written together, up to about this many records."""
 _LAST_PROGRESS_S: Final = 1.0
@@ -43,14 +46,11 @@ _CLOSE_SHARE: Final = 0.3
 """Of the closing deadline: kept for sending acknowledgements, when the sink took all the time it was given."""
 
 
-class _SourcePartition:
-    """The slices of one source partition that are not done yet, in order."""
+class _Delivered(Struct, gc=False):
+    """A slice of the gateway's thread, and whether all of it is confirmed."""
 
-    __slots__ = ("busy", "pending")
-
-    def __init__(self) -> None:
-        self.pending: deque[Slice] = deque()
-        self.busy = False
+    piece: Slice
+    is_done: bool
 
 
 class AccountIngest:
@@ -73,10 +73,13 @@ class AccountIngest:
         self._progress = ProgressBook(account.name, account.gateway)
         self._progress_writer = ProgressWriter(account, self._progress, sink, past)
         self._backlog_watch = BacklogWatch(account, self._progress, unfinished=self._unfinished)
-        self._partitions: dict[str, _SourcePartition] = {}
+        self._pending: dict[str, deque[_Delivered]] = {}
+        """By source partition: what was delivered and is not acknowledged yet, in order."""
+        self._waiting: deque[_Delivered] = deque()
+        """Of that, what is to be written and is not being written yet."""
         self._gateway: GatewayThread | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._working: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -108,7 +111,7 @@ class AccountIngest:
                         self._await_end(gateway),
                     )
                 ]
-                await stop.wait()
+                await self._until(stop)
                 deadline_at = self._deadline_at()
                 for chore in chores:
                     chore.cancel()
@@ -126,13 +129,19 @@ class AccountIngest:
             await gateway.close(within_s=max(left_s, _LEAST_CLOSE_S))
         self._watch.stopped(None)
 
+    async def _until(self, stop: asyncio.Event) -> None:
+        try:
+            await stop.wait()
+        except asyncio.CancelledError:
+            # A write that ends now must not begin another: the group would wait for it.
+            self._group = None
+            raise
+
     def statistics(self) -> AccountStatistics:
         """Return what is going on."""
         counters, gateway = self._counters, self._gateway
         messages, size_bytes = gateway.unconfirmed if gateway else (0, 0)
-        waiting = [
-            entry.pending[0].first_published_at_ms for entry in self._partitions.values() if entry.pending
-        ]
+        waiting = [pending[0].piece.first_published_at_ms for pending in self._pending.values() if pending]
         behind, now_s = self._progress.furthest_behind, time.time()
         return AccountStatistics(
             state=self._watch.state,
@@ -161,23 +170,36 @@ class AccountIngest:
             backlog_unknown=self._backlog_watch.problem,
             gaps=self._progress_writer.gaps,
             last_received_at_ms=counters.last_received_at_ms,
-            source_partitions=len(self._partitions),
+            source_partitions=len(self._pending),
         )
 
     def _deliver(self, slices: Sequence[Slice]) -> None:
         for piece in slices:
             if piece.message_count:
                 self._progress.received(piece)
-            partition = self._partitions.get(piece.partition)
-            if partition is None:
-                partition = self._partitions[piece.partition] = _SourcePartition()
-            partition.pending.append(piece)
-            if not partition.busy and self._group is not None:
-                partition.busy = True
-                self._idle.clear()
-                task = self._group.create_task(self._ending_all(self._work(partition)))
-                self._working.add(task)
-                task.add_done_callback(self._working.discard)
+            delivered = _Delivered(piece, is_done=not piece.records)
+            self._pending.setdefault(piece.partition, deque()).append(delivered)
+            if piece.records:
+                self._waiting.append(delivered)
+        self._idle.clear()
+        self._write_waiting()
+        self._acknowledge({piece.partition for piece in slices})
+
+    def _write_waiting(self) -> None:
+        """Write what waits: at once, unless so much is being written that it had better wait for company."""
+        while self._waiting and len(self._writing) < WRITES and self._group is not None:
+            taken = [self._waiting.popleft()]
+            count = len(taken[0].piece.records)
+            while self._waiting and count + len(self._waiting[0].piece.records) <= WRITE_RECORDS:
+                taken.append(self._waiting.popleft())
+                count += len(taken[-1].piece.records)
+            task = self._group.create_task(self._ending_all(self._write(taken)))
+            self._writing.add(task)
+            task.add_done_callback(self._written)
+
+    def _written(self, task: asyncio.Task[None]) -> None:
+        self._writing.discard(task)
+        self._write_waiting()
 
     async def _ending_all(self, work: Coroutine[None, None, None]) -> None:
         """Do a piece of the account's work. When it fails the account ends: what is delivered then stays untouched."""
@@ -187,44 +209,56 @@ class AccountIngest:
             self._group = None
             raise
 
-    async def _work(self, partition: _SourcePartition) -> None:
-        """Write and acknowledge what waits in one source partition, until nothing does."""
-        pending = partition.pending
-        while pending:
-            taken: list[Slice] = []
-            count = 0
-            for piece in pending:
-                if taken and count + len(piece.records) > WRITE_RECORDS:
-                    break
-                taken.append(piece)
-                count += len(piece.records)
-            # 7. Produce, and wait for the broker's confirmation of each record.
-            if count:
-                try:
-                    await self._write(taken)
-                except SinkClosed as closed:
-                    for piece in confirmed_part(taken, closed.confirmed):
-                        self._gateway_thread().acknowledge(piece)
-                    raise
-            # 8. Acknowledge the entries that are now done; the gateway's thread sends it.
-            for piece in taken:
-                self._gateway_thread().acknowledge(piece)
-                pending.popleft()
-            done = [piece for piece in taken if piece.message_count]
-            if done:
-                self._progress.acknowledged(done[-1])
-        partition.busy = False
-        if not any(other.busy for other in self._partitions.values()):
-            self._idle.set()
-
-    async def _write(self, taken: Sequence[Slice]) -> None:
+    async def _write(self, taken: Sequence[_Delivered]) -> None:
+        # 7. Produce, and wait for the broker's confirmation of each record.
         records = (
-            taken[0].records if len(taken) == 1 else [*itertools.chain(*(piece.records for piece in taken))]
+            taken[0].piece.records
+            if len(taken) == 1
+            else [*itertools.chain.from_iterable([delivered.piece.records for delivered in taken])]
         )
-        refused = await self._sink.write(records)
+        try:
+            refused = await self._sink.write(records)
+        except SinkClosed as closed:
+            for piece in confirmed_part([delivered.piece for delivered in taken], closed.confirmed):
+                self._gateway_thread().acknowledge(piece)
+            raise
         if refused:
-            origins = [(piece, index) for piece in taken for index in range(len(piece.records))]
-            await self._write_letters([origins[index] for index in refused])
+            await self._confirm_but(refused, taken)
+        else:
+            self._confirm(taken)
+
+    def _confirm(self, taken: Sequence[_Delivered]) -> None:
+        for delivered in taken:
+            delivered.is_done = True
+        self._acknowledge({delivered.piece.partition for delivered in taken})
+
+    async def _confirm_but(self, refused: Sequence[int], taken: Sequence[_Delivered]) -> None:
+        """Confirm what Kafka took, and then what it refuses as too large, once that is a dead letter.
+
+        Only the source partitions of the refused wait for that.
+        """
+        origins = [(delivered, index) for delivered in taken for index in range(len(delivered.piece.records))]
+        letters = [origins[index] for index in refused]
+        incomplete = {id(delivered) for delivered, _ in letters}
+        self._confirm([delivered for delivered in taken if id(delivered) not in incomplete])
+        await self._write_letters([(delivered.piece, index) for delivered, index in letters])
+        self._confirm([delivered for delivered in taken if id(delivered) in incomplete])
+
+    def _acknowledge(self, partitions: Iterable[str]) -> None:
+        """Acknowledge what is done of these source partitions, each in its order."""
+        # 8. Acknowledge the entries that are now done; the gateway's thread sends it.
+        for name in partitions:
+            pending = self._pending[name]
+            last: Slice | None = None
+            while pending and pending[0].is_done:
+                piece = pending.popleft().piece
+                self._gateway_thread().acknowledge(piece)
+                if piece.message_count:
+                    last = piece
+            if last is not None:
+                self._progress.acknowledged(last)
+        if not any(self._pending.values()):
+            self._idle.set()
 
     async def _write_letters(self, refused: Sequence[tuple[Slice, int]]) -> None:
         """Give each message whose record Kafka refuses as too large a dead letter, a smaller one if need be."""
@@ -260,7 +294,7 @@ class AccountIngest:
             self._progress.caught_up(at_ms, {*broken_off, *self._unfinished()})
 
     def _unfinished(self) -> set[str]:
-        return {name for name, entry in self._partitions.items() if entry.pending}
+        return {name for name, pending in self._pending.items() if pending}
 
     def _partitions_known(self, names: Sequence[str]) -> None:
         self._progress.know(names, _now_ms())
@@ -283,7 +317,8 @@ class AccountIngest:
                 messages=messages,
                 reason="Kafka did not confirm in time; the gateway delivers them again",
             )
-            for task in self._working:
+            self._waiting.clear()
+            for task in self._writing:
                 task.cancel()
             return
         with contextlib.suppress(TimeoutError):

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from consumer.settings import GatewayAccount
+from consumer.source import position_of
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import DeadLetter, Observation, Position
@@ -84,7 +85,9 @@ def judge(account: GatewayAccount, message: CapturedMessage, received_at_ms: int
     """Return what the stage makes of the message today."""
     counters = Counters()
     translator = Translator(account, counters)
-    records = translator.translate(message, message.topic_name(), message.data(), received_at_ms)
+    records = translator.translate(
+        message, message.data(), position_of(message, message.topic_name()), received_at_ms
+    )
     letters = [_dead_letter(record.value) for record in records if record.topic == "dead-letters"]
     return Judgement(
         observations=tuple(

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from consumer import messages
 from consumer.errors import IdConflict, Rejected
 from consumer.messages import Field
-from consumer.push_status import PUSH_STATUS, REST_VALUE
+from consumer.push_status import NO_STATUS, PUSH_STATUS, REST_VALUE, PushedStatus
 from schemas import RAW_LIMIT_BYTES, Observation, ObservedEvidence, Position, Reason
-from schemas.vocabulary import ObservationKind
+from schemas.vocabulary import Lifecycle, ObservationKind
 
 _MS_FROM: Final = 100_000_000_000
 """Smaller numbers are seconds: as milliseconds they would lie in 1973."""
@@ -50,20 +51,15 @@ class Push(Struct, frozen=True, gc=False):
 
 def observe(message: messages.Message, push: Push) -> Observation:
     """Return the observation a message is. Raises IdConflict, Rejected (unknown_shape: no device id)."""
-    device_id = _device_id(message)
-    if isinstance(message, messages.UpgradeProcess):
-        return _upgrade_process(message, push, device_id)
-    if isinstance(message, messages.UpgradeStatus):
-        return _upgrade_status(message, push, device_id)
-    if isinstance(message, messages.LifecycleMessage):
-        return _observation(message, push, device_id, "lifecycle", lifecycle=message.LIFECYCLE)
-    if isinstance(message, messages.NameUpdate):
-        name = _text(message.bizData.name) if message.bizData else None
-        if name is not None:
-            return _observation(message, push, device_id, "lifecycle", lifecycle="renamed", name=name)
-    if isinstance(message, messages.DeviceOtaProgress):
-        return _device_ota_progress(message, push, device_id)
-    return _observation(message, push, device_id, "hint")
+    data = message.bizData
+    inner = data.devId if data else UNSET
+    outer = message.devId
+    if inner and outer and inner != outer:
+        raise IdConflict(inner, outer)
+    device_id = inner or outer
+    if not device_id:
+        raise Rejected("unknown_shape", "no device id")
+    return _READERS[type(message)](message, push, device_id)
 
 
 def hint(message: messages.Message, push: Push, device_id: str) -> Observation:
@@ -87,33 +83,71 @@ def _observation(
     kind: ObservationKind,
     *,
     with_data: bool = True,
-    **facts: Any,
+    channel: str | None = None,
+    status: PushedStatus = NO_STATUS,
+    vendor_status: str | None = None,
+    progress: int | None = None,
+    reason: Reason | None = None,
 ) -> Observation:
-    """Add to the facts what all observations of a message share."""
-    data = message.bizData if with_data else UNSET
-    if data:
-        product_id = data.productId or message.productKey or data.productKey or message.productId
-        time = data.time
-    else:
-        product_id = message.productKey or message.productId
-        time = UNSET
+    """Add to what is told of an upgrade what all observations of a message share."""
+    product_id, happened_at_ms = _product_and_time(message, push, message.bizData if with_data else UNSET)
+    # Of more than fifteen keywords Python makes a dictionary for the call: that takes three times as long.
     return Observation(
         device_id=device_id,
         cloud=push.cloud,
         account=push.account,
-        product_id=product_id or None,
+        product_id=product_id,
+        channel=channel,
         kind=kind,
-        vendor_time_at_ms=event_time_ms(time, message.ts, push),
+        status=status.status,
+        claimed=status.claimed,
+        vendor_status=vendor_status,
+        undivided=status.undivided,
+        progress=progress,
+        reason=reason,
+        vendor_time_at_ms=happened_at_ms,
         observed_at_ms=push.observed_at_ms,
         evidence=_evidence(message, push),
-        **facts,
     )
+
+
+def _life(
+    message: messages.Message, push: Push, device_id: str, lifecycle: Lifecycle, name: str | None = None
+) -> Observation:
+    product_id, happened_at_ms = _product_and_time(message, push, message.bizData)
+    return Observation(
+        device_id=device_id,
+        cloud=push.cloud,
+        account=push.account,
+        product_id=product_id,
+        kind="lifecycle",
+        lifecycle=lifecycle,
+        name=name,
+        vendor_time_at_ms=happened_at_ms,
+        observed_at_ms=push.observed_at_ms,
+        evidence=_evidence(message, push),
+    )
+
+
+def _hint(message: messages.Message, push: Push, device_id: str) -> Observation:
+    return _observation(message, push, device_id, "hint")
+
+
+def _lifecycle(message: messages.LifecycleMessage, push: Push, device_id: str) -> Observation:
+    return _life(message, push, device_id, message.LIFECYCLE)
+
+
+def _name_update(message: messages.NameUpdate, push: Push, device_id: str) -> Observation:
+    name = _text(message.bizData.name) if message.bizData else None
+    if name is None:
+        return _hint(message, push, device_id)
+    return _life(message, push, device_id, "renamed", name)
 
 
 def _upgrade_status(message: messages.UpgradeStatus, push: Push, device_id: str) -> Observation:
     data = message.bizData
     if not data:
-        return _observation(message, push, device_id, "hint")
+        return _hint(message, push, device_id)
     channel = _channel(data.moduleType)
     value = _integer(data.upgradeStatus)
     if value is None:
@@ -122,26 +156,27 @@ def _upgrade_status(message: messages.UpgradeStatus, push: Push, device_id: str)
     known = PUSH_STATUS.get(value)
     if known is None:
         return _observation(message, push, device_id, "hint", channel=channel, vendor_status=str(value))
-    text = _text(data.description) if known.claimed == "failed" else None
-    code = known.reason or ("unknown_error" if text else None)
+    reason = None
+    if known.claimed == "failed":
+        text = _text(data.description)
+        code = known.reason or ("unknown_error" if text else None)
+        reason = None if code is None else Reason(code=code, vendor_code=str(value), text=text)
     return _observation(
         message,
         push,
         device_id,
         "status",
         channel=channel,
-        status=known.status,
-        claimed=known.claimed,
-        undivided=known.undivided,
+        status=known,
         vendor_status=str(value),
-        reason=None if code is None else Reason(code=code, vendor_code=str(value), text=text),
+        reason=reason,
     )
 
 
 def _upgrade_process(message: messages.UpgradeProcess, push: Push, device_id: str) -> Observation:
     data = message.bizData
     if not data:
-        return _observation(message, push, device_id, "hint")
+        return _hint(message, push, device_id)
     channel = _channel(data.firmwareType)
     progress = _integer(data.progress)
     if progress is None or progress not in _PER_CENT:
@@ -152,17 +187,29 @@ def _upgrade_process(message: messages.UpgradeProcess, push: Push, device_id: st
 def _device_ota_progress(message: messages.DeviceOtaProgress, push: Push, device_id: str) -> Observation:
     data = message.bizData
     if not data:
-        return _observation(message, push, device_id, "hint")
+        return _hint(message, push, device_id)
     channel = _channel(_first(data.channel, data.firmwareType, data.moduleType, data.type))
     status = _integer(_first(data.upgradeStatus, data.upgrade_status, data.status))
     vendor_status = None if status is None else str(status)
     return _observation(message, push, device_id, "hint", channel=channel, vendor_status=vendor_status)
 
 
+def _product_and_time(
+    message: messages.Message, push: Push, data: messages.Data | UnsetType
+) -> tuple[str | None, int | None]:
+    if data:
+        product_id = data.productId or message.productKey or data.productKey or message.productId
+        return product_id or None, event_time_ms(data.time, message.ts, push)
+    return message.productKey or message.productId or None, event_time_ms(UNSET, message.ts, push)
+
+
 def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
     """Return when it happened, in the vendor's clock: the first valid of `bizData.time`, `ts`, `t`, publish time."""
     published_at_ms = push.position.publish_time_at_ms or push.observed_at_ms
     latest = published_at_ms + _DAY_MS
+    if time is UNSET and type(ts) is int and _EARLIEST_MS <= ts <= latest:
+        # Nearly every message of the older generation.
+        return ts
     for value in (time, ts, push.pushed_at_ms, published_at_ms):
         # bool is an int to Python and no time to anybody.
         if type(value) is int and value > 0:
@@ -170,18 +217,6 @@ def event_time_ms(time: Field, ts: Field, push: Push) -> int | None:
             if _EARLIEST_MS <= at_ms <= latest:
                 return at_ms
     return None
-
-
-def _device_id(message: messages.Message) -> str:
-    data = message.bizData
-    inner = data.devId if data else UNSET
-    outer = message.devId
-    if inner and outer and inner != outer:
-        raise IdConflict(inner, outer)
-    device_id = inner or outer
-    if not device_id:
-        raise Rejected("unknown_shape", "no device id")
-    return device_id
 
 
 def _evidence(message: messages.Message, push: Push) -> ObservedEvidence:
@@ -226,3 +261,17 @@ def _channel(value: Field) -> str | None:
 
 def _first(*values: Field) -> Field:
     return next((value for value in values if value is not UNSET and value is not None), UNSET)
+
+
+_READER_OF: Final[Mapping[type[messages.Message], Callable[[Any, Push, str], Observation]]] = {
+    messages.UpgradeStatus: _upgrade_status,
+    messages.UpgradeProcess: _upgrade_process,
+    messages.DeviceOtaProgress: _device_ota_progress,
+    messages.LifecycleMessage: _lifecycle,
+    messages.NameUpdate: _name_update,
+    messages.HintMessage: _hint,
+}
+_READERS: Final = {
+    struct: next(read for base, read in _READER_OF.items() if issubclass(struct, base))
+    for struct in messages.BY_BIZ_CODE.values()
+}

@@ -13,13 +13,17 @@ from msgspec import Struct
 from schemas.vocabulary import ReasonCode, Status
 
 
-class PushedStatus(Struct, frozen=True, kw_only=True):
+class PushedStatus(Struct, frozen=True, kw_only=True, gc=False):
     """`undivided`: the value covers download and installation alike. `claimed`: told, not yet confirmed."""
 
-    status: Status
+    status: Status | None
     claimed: Status | None = None
     undivided: bool = False
     reason: ReasonCode | None = None
+
+
+NO_STATUS: Final = PushedStatus(status=None)
+"""What a message that tells no status means."""
 
 
 def _failed(reason: ReasonCode | None = None) -> PushedStatus:

@@ -62,10 +62,12 @@ def _signed_texts(envelope: Envelope, others: Mapping[str, str] | None) -> tuple
         text = canonical(others)
         core = canonical({key: others[key] for key in _CORE})
         return text, None if core == text else core
-    pv = f"||pv={envelope.pv}" if envelope.pv.strip() else ""
-    tail = f"protocol={envelope.protocol}{pv}||t={envelope.t}"
-    head = f"data={envelope.data}||" if envelope.data.strip() else ""
-    version = envelope.encryptVersion
+    data, pv, version = envelope.data, envelope.pv, envelope.encryptVersion
+    if version is None and data.strip() and pv.strip():
+        return f"data={data}||protocol={envelope.protocol}||pv={pv}||t={envelope.t}", None
+    signed_pv = f"||pv={pv}" if pv.strip() else ""
+    tail = f"protocol={envelope.protocol}{signed_pv}||t={envelope.t}"
+    head = f"data={data}||" if data.strip() else ""
     if version is None or not version.strip():
         return head + tail, None
     return f"{head}encryptVersion={version}||{tail}", head + tail

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from consumer.entries import Entries
+from consumer.entries import Entries, Piece, pieces_of
 from consumer.sink import OutgoingRecord
-from consumer.source import MessageId, SourceMessage, position_of, source_partition
+from consumer.source import MessageId, SourceMessage, source_partition
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import Position
@@ -49,48 +49,53 @@ class Slicer:
 
     def cut(self, messages: Sequence[SourceMessage], received_at_ms: int) -> list[Slice]:
         """Return the slices of a batch."""
-        groups: dict[str, list[SourceMessage]] = {}
-        for message in messages:
-            topic = message.topic_name()
-            if topic in groups:
-                groups[topic].append(message)
+        groups: dict[str, list[Piece]] = {}
+        for piece in pieces_of(messages):
+            group = groups.get(piece.topic)
+            if group is None:
+                groups[piece.topic] = [piece]
             else:
-                groups[topic] = [message]
+                group.append(piece)
         self._counters.last_received_at_ms = received_at_ms
         slices = [self._slice(topic, group, received_at_ms) for topic, group in groups.items()]
         return [piece for piece in slices if piece is not None]
 
-    def _slice(self, topic: str, messages: list[SourceMessage], received_at_ms: int) -> Slice | None:
+    def _slice(self, topic: str, pieces: list[Piece], received_at_ms: int) -> Slice | None:
         partition = self._partitions.get(topic)
         if partition is None:
             partition = self._partitions[topic] = source_partition(topic)
-        new, came_before, ended = self.entries.take(partition, messages)
-        self._counters.received += len(new)
+        new, came_before, ended = self.entries.take(partition, pieces)
         self._counters.redelivered += came_before
         if not new and not ended:
             return None
         records: list[OutgoingRecord] = []
         sources: list[SourceMessage] = []
-        size_bytes = 0
-        translate = self._translator.translate
-        for message in new:
-            payload = message.data()
-            size_bytes += len(payload)
-            translated = translate(message, partition, payload, received_at_ms)
-            if translated:
-                records += translated
-                sources += [message] * len(translated)
-        last = new[-1] if new else messages[-1]
+        count = size_bytes = 0
+        is_filtered, translate = self._translator.is_filtered, self._translator.translate
+        for piece in new:
+            count += len(piece.messages)
+            for offset, message in enumerate(piece.messages):
+                payload = message.data()
+                size_bytes += len(payload)
+                if is_filtered(payload):
+                    continue
+                position = piece.position(offset, partition)
+                for record in translate(message, payload, position, received_at_ms):
+                    records.append(record)
+                    sources.append(message)
+        self._counters.received += count
+        come = new or pieces
+        last = come[-1]
         return Slice(
             partition=partition,
             records=records,
             sources=sources,
             ended=ended,
-            last_position=position_of(last, partition),
-            first_published_at_ms=(new or messages)[0].publish_timestamp(),
-            last_published_at_ms=last.publish_timestamp(),
+            last_position=last.position(len(last.messages) - 1, partition),
+            first_published_at_ms=come[0].published_at_ms,
+            last_published_at_ms=last.published_at_ms,
             received_at_ms=received_at_ms,
-            message_count=len(new),
+            message_count=count,
             repeated_count=came_before,
             size_bytes=size_bytes,
         )

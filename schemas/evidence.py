@@ -39,7 +39,7 @@ class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     position: Position | None = None
 
 
-class ObservedEvidence(Evidence, frozen=True, kw_only=True, omit_defaults=True):
+class ObservedEvidence(Evidence, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Evidence with the vendor's JSON, reduced to an allow-list of fields per message or API.
 
     `raw` is that JSON object. One over 256 KiB is given as a string, the start of its JSON text, with the full

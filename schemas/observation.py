@@ -15,7 +15,7 @@ from schemas.vocabulary import (
 )
 
 
-class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One fact about one device, as one message or one API answer told it.
 
     `kind` says which of the optional fields carry the fact:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from consumer.courses import Place
-from consumer.entries import Entries, Taken
+from consumer.entries import Entries, Taken, pieces_of
 from consumer.questions import Questions
+from consumer.source import SourceMessage
 from tests.gateway_messages import Received
 
 STEP_S = 0.002
@@ -241,7 +242,7 @@ class Failover:
         copy = self._copies[number]
         queue = copy.client.queue
         batch = [queue.popleft() for _ in range(min(len(queue), self._random.choice((1, 2, 4, 16))))]
-        taken = copy.entries.take("event/3", batch)
+        taken = copy.entries.take("event/3", pieces_of(batch))
         if taken.new or taken.ended:
             copy.pending.append(taken)
 
@@ -249,11 +250,11 @@ class Failover:
         copy = self._copies[number]
         if copy.pending:
             taken = copy.pending.popleft()
-            self._write(taken, len(taken.new))
+            self._write(_messages(taken))
             copy.to_acknowledge.append(taken)
 
-    def _write(self, taken: Taken, count: int) -> None:
-        for message in taken.new[:count]:
+    def _write(self, messages: Iterable[SourceMessage]) -> None:
+        for message in messages:
             message_id = message.message_id()
             place = message_id.ledger_id(), message_id.entry_id(), message_id.batch_index()
             if place not in self._kafka and self._kafka and place < max(self._kafka):
@@ -269,6 +270,11 @@ class Failover:
     def _crash(self, number: int) -> None:
         pending = self._copies[number].pending
         if pending:
-            self._write(pending[0], self._random.randrange(len(pending[0].new) + 1))
+            messages = _messages(pending[0])
+            self._write(messages[: self._random.randrange(len(messages) + 1)])
         self._leave(number)
         self._copies[number] = _Copy()
+
+
+def _messages(taken: Taken) -> list[SourceMessage]:
+    return [message for piece in taken.new for message in piece.messages]

@@ -16,7 +16,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from consumer.secret import Secret
 from consumer.settings import GatewayAccount, GatewaySettings
+from consumer.sink import OutgoingRecord
 from consumer.slices import Slice, Slicer
+from consumer.source import SourceMessage, position_of
+from consumer.translation import Translator
 
 ACCESS_KEY = "accessKeyesttesttesttesttesttest"
 PREVIOUS_KEY = "previousKeytesttesttesttesttest0"
@@ -175,3 +178,10 @@ def backlog_notice(**event_data: Any) -> dict[str, Any]:
         "bizData": {"eventType": "pulsar_backlog_notice", "eventData": json.dumps(told | event_data)},
         "ts": 1_668_363_150_268,
     }
+
+
+def translated(
+    translator: Translator, message: SourceMessage, *, at_ms: int = RECEIVED_AT_MS, partition: str = "event/3"
+) -> tuple[OutgoingRecord, ...]:
+    """Return what steps 2 to 6 make of a message that stood in this source partition."""
+    return translator.translate(message, message.data(), position_of(message, partition), at_ms)

@@ -48,15 +48,23 @@ class Run:
 
     __slots__ = ("indexes", "records", "size_bytes", "write")
 
-    def __init__(self, write: Write, records: list[OutgoingRecord], indexes: list[int]) -> None:
+    def __init__(self, write: Write) -> None:
         self.write = write
-        self.records = records
-        self.indexes = indexes
-        self.size_bytes = sum([_size_bytes(record) for record in records])
+        self.records: list[OutgoingRecord] = []
+        self.indexes: list[int] = []
+        self.size_bytes = 0
+
+    def add(self, record: OutgoingRecord, index: int) -> None:
+        """Put the call's record `index` at the end."""
+        self.records.append(record)
+        self.indexes.append(index)
+        self.size_bytes += _size_bytes(record)
 
     def split(self, count: int) -> Run:
         """Cut off and return the first `count` records."""
-        head = Run(self.write, self.records[:count], self.indexes[:count])
+        head = Run(self.write)
+        for record, index in zip(self.records[:count], self.indexes[:count], strict=True):
+            head.add(record, index)
         del self.records[:count], self.indexes[:count]
         self.size_bytes -= head.size_bytes
         return head
@@ -90,21 +98,27 @@ class Outbox:
         """Return a partition from which a batch may be taken."""
         return next(iter(self._ready), None)
 
-    def take(self, destination: TopicPartition, fits: Callable[[OutgoingRecord], bool]) -> None:
-        """Take a batch under way: records in order as long as they fit, and the broker takes so many bytes at once."""
+    def take(self, destination: TopicPartition, fill: Callable[[Sequence[OutgoingRecord]], int]) -> None:
+        """Take a batch under way: records in order as long as they fit, and the broker takes so many bytes at once.
+
+        `fill` puts records into the batch and returns how many of them found room.
+        """
         queue = self._queues[destination]
         room = self._rooms.get(destination.topic)
-        if room is not None:
-            fits = _within(room, fits)
         taken: list[Run] = []
         while queue:
             run = queue[0]
-            count = _count_fitting(run.records, fits)
+            wanted = len(run.records)
+            if room is not None and run.size_bytes > room:
+                wanted = _count_within(room, run.records, is_first=not taken)
+            count = fill(run.records if wanted == len(run.records) else run.records[:wanted])
             if count < len(run.records):
                 if count:
                     taken.append(run.split(count))
                 break
             taken.append(queue.popleft())
+            if room is not None:
+                room -= run.size_bytes
         if not taken:
             raise AssertionError("the first record of a batch always fits")
         del self._ready[destination]
@@ -165,25 +179,11 @@ def _size_bytes(record: OutgoingRecord) -> int:
     return len(record.value) + len(record.key or b"")
 
 
-def _within(room: int, fits: Callable[[OutgoingRecord], bool]) -> Callable[[OutgoingRecord], bool]:
-    """Let no more in than there is room for, but always a first one."""
+def _count_within(room: int, records: Sequence[OutgoingRecord], *, is_first: bool) -> int:
+    """Count the records that there is room for; the first of a batch always counts."""
     used = 0
-
-    def fits_both(record: OutgoingRecord) -> bool:
-        nonlocal used
-        size = _size_bytes(record)
-        if used and used + size > room:
-            return False
-        used += size
-        return fits(record)
-
-    return fits_both
-
-
-def _count_fitting(records: Sequence[OutgoingRecord], fits: Callable[[OutgoingRecord], bool]) -> int:
-    count = 0
-    for record in records:
-        if not fits(record):
-            break
-        count += 1
-    return count
+    for count, record in enumerate(records):
+        used += _size_bytes(record)
+        if used > room and not (is_first and count == 0):
+            return count
+    return len(records)

@@ -170,26 +170,26 @@ class KafkaWriter:
         return self._settings.partitions
 
     def _runs(self, records: Sequence[OutgoingRecord], write: Write) -> dict[TopicPartition, Run]:
-        places: dict[TopicPartition, tuple[list[OutgoingRecord], list[int]]] = {}
+        runs: dict[tuple[TopicName, int], Run] = {}
         for index, record in enumerate(records):
-            destination = self._destination(record)
-            place = places.get(destination)
-            if place is None:
-                place = places[destination] = ([], [])
-            place[0].append(record)
-            place[1].append(index)
-        return {destination: Run(write, *place) for destination, place in places.items()}
+            key, partition = record.key, record.partition
+            if partition is None:
+                if key is None:
+                    raise ValueError("a record without a key needs a partition")
+                partition = self._partition_of(key)
+            place = record.topic, partition
+            run = runs.get(place)
+            if run is None:
+                run = runs[place] = Run(write)
+            run.add(record, index)
+        return {self._destination(place): run for place, run in runs.items()}
 
-    def _destination(self, record: OutgoingRecord) -> TopicPartition:
-        partition = record.partition
-        if partition is None:
-            if record.key is None:
-                raise ValueError("a record without a key needs a partition")
-            partition = self._partition_of(record.key)
-        destination = self._destinations.get((record.topic, partition))
+    def _destination(self, place: tuple[TopicName, int]) -> TopicPartition:
+        destination = self._destinations.get(place)
         if destination is None:
-            destination = TopicPartition(topic_name(self._settings.prefix, record.topic), partition)
-            self._destinations[record.topic, partition] = destination
+            topic, partition = place
+            destination = TopicPartition(topic_name(self._settings.prefix, topic), partition)
+            self._destinations[place] = destination
         return destination
 
     async def _send_for_ever(self) -> None:
@@ -230,10 +230,13 @@ class KafkaWriter:
         batch = producer.create_batch()
         append = batch.append
 
-        def fits(record: OutgoingRecord) -> bool:
-            return append(timestamp=record.timestamp_ms, key=record.key, value=record.value) is not None
+        def fill(records: Sequence[OutgoingRecord]) -> int:
+            for count, record in enumerate(records):
+                if append(timestamp=record.timestamp_ms, key=record.key, value=record.value) is None:
+                    return count
+            return len(records)
 
-        self._outbox.take(destination, fits)
+        self._outbox.take(destination, fill)
         batch.close()
         answer = await producer.send_batch(batch, destination.topic, partition=destination.partition)
         self._batches += 1

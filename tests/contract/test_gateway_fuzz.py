@@ -7,7 +7,7 @@ import msgspec
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from tests.gateway_fuzz import corpus
-from tests.gateway_messages import ACCESS_KEY, RECEIVED_AT_MS, Received, account
+from tests.gateway_messages import ACCESS_KEY, Received, account, translated
 
 
 class Fuzzed(Received):
@@ -34,7 +34,7 @@ def test_every_case_becomes_what_the_contract_says() -> None:
     wrong = []
     for case in cases:
         message = Fuzzed(case.payload, em=case.em)
-        records = translator.translate(message, "event/3", case.payload, RECEIVED_AT_MS)
+        records = translated(translator, message)
         became = tuple(
             sorted(
                 msgspec.json.decode(record.value)["reason"]

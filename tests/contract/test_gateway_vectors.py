@@ -22,7 +22,15 @@ from consumer.source import topic_names
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import DeadLetter, Observation
-from tests.gateway_messages import PUBLISHED_AT_MS, RECEIVED_AT_MS, Received, compact, encrypted, signed
+from tests.gateway_messages import (
+    PUBLISHED_AT_MS,
+    RECEIVED_AT_MS,
+    Received,
+    compact,
+    encrypted,
+    signed,
+    translated,
+)
 
 _FOLDER = Path(__file__).parent / "vectors"
 _VECTORS: dict[str, Any] = json.loads((_FOLDER / "message-gateway.json").read_text())
@@ -51,7 +59,7 @@ def _account(**gateway: Any) -> GatewayAccount:
 def _translated(payload: bytes, properties: dict[str, str]) -> list[Observation | DeadLetter]:
     translator = Translator(_account(filter_protocols=()), Counters())
     message = Received(payload, em=properties.get("em"))
-    records = translator.translate(message, "event/3", payload, RECEIVED_AT_MS)
+    records = translated(translator, message, at_ms=RECEIVED_AT_MS)
     kinds: dict[str, type[Observation | DeadLetter]] = {
         "observations": Observation,
         "dead-letters": DeadLetter,
@@ -189,7 +197,7 @@ def test_ota_bodies_become_the_expected_observations(vector: dict[str, Any]) -> 
 
     translator = Translator(_account(), Counters())
     message = Received(payload, published_at_ms=published_at_ms)
-    records = translator.translate(message, "event/3", payload, published_at_ms)
+    records = translated(translator, message, at_ms=published_at_ms)
 
     decoded = [json.loads(record.value) for record in records]
     if "dead_letter" in expected:

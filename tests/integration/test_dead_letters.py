@@ -25,7 +25,7 @@ from consumer.statistics import Counters
 from consumer.translation import Translator
 from deploy.sandbox.brokers import Brokers
 from schemas import DeadLetter, Observation, ObservedEvidence
-from tests.gateway_messages import ACCESS_KEY, Received, account, sealed, upgrade_status
+from tests.gateway_messages import ACCESS_KEY, Received, account, sealed, translated, upgrade_status
 from tests.integration.fold_topics import STARTED_AT_MS, read
 
 EXECUTABLE = Path(sys.executable).with_name("ota-bridge")
@@ -39,7 +39,7 @@ def by_wrong_key(number: int, device: str) -> OutgoingRecord:
     payload = sealed(upgrade_status(device, "3"), key=NEW_KEY)
     then = msgspec.structs.replace(account(), access_key=Secret(ACCESS_KEY))
     received = Received(payload, at=(7, number, -1))
-    (record,) = Translator(then, Counters()).translate(received, "event/3", payload, BEGAN_AT_MS + number)
+    (record,) = translated(Translator(then, Counters()), received, at_ms=BEGAN_AT_MS + number)
     return record
 
 

@@ -29,10 +29,10 @@ from consumer.translation import Translator
 from schemas import DeadLetter, Observation
 from tests.gateway_messages import (
     ACCESS_KEY,
-    RECEIVED_AT_MS,
     Received,
     account,
     sealed,
+    translated,
     upgrade_status,
 )
 
@@ -49,11 +49,7 @@ def shown(*, dead_letters: int = 0, **kinds: int) -> Shown:
 
 def records(*payloads: bytes) -> list[OutgoingRecord]:
     translator = Translator(account(), Counters())
-    return [
-        record
-        for payload in payloads
-        for record in translator.translate(Received(payload), "event/3", payload, RECEIVED_AT_MS)
-    ]
+    return [record for payload in payloads for record in translated(translator, Received(payload))]
 
 
 def observation(body: dict[str, Any], protocol: int = 20) -> Observation:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import _pulsar
 
-from consumer.entries import Entries, receive_rest
+from consumer.entries import Entries, pieces_of, receive_rest
 from consumer.slices import Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
@@ -58,7 +58,7 @@ def began(number: int = 0) -> Entries:
     """Return what knows a source partition up to this entry."""
     entries = Entries()
     for _ in range(2):
-        entries.take("event/1", entry(1, number, [-1], of=1))
+        entries.take("event/1", pieces_of(entry(1, number, [-1], of=1)))
         entries.asked()
     assert entries.broken_off() == []
     return entries
@@ -66,7 +66,8 @@ def began(number: int = 0) -> Entries:
 
 def taken(entries: Entries, *messages: Received) -> tuple[list[tuple[int, int]], list[int]]:
     """Take messages of one source partition; return the places of the new ones, and the entries that ended."""
-    new, came_before, ended = entries.take("event/1", messages)
+    pieces, came_before, ended = entries.take("event/1", pieces_of(messages))
+    new = [message for piece in pieces for message in piece.messages]
     assert came_before + len(new) <= len(messages)
     assert all(entry_id.batch_index() == -1 for entry_id in ended), "only whole entries are acknowledged"
     return [place for _, *place in map(tuple, places(new))], [entry_id.entry_id() for entry_id in ended]  # type: ignore[misc]

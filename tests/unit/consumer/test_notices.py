@@ -14,31 +14,29 @@ from consumer.statistics import BacklogAlert, Counters
 from consumer.translation import Translator
 from tests.gateway_messages import (
     PUSHED_AT_MS,
-    RECEIVED_AT_MS,
     Received,
     account,
     backlog_notice,
     sealed,
+    translated,
 )
 
 TOPIC = "persistent://accessIdtesttesttest/out/notice"
 
 
-def translated(body: dict[str, Any], em: str = "aes_gcm") -> tuple[Counters, list[Any]]:
+def taken_in(body: dict[str, Any], em: str = "aes_gcm") -> tuple[Counters, list[Any]]:
     counters = Counters()
     translator = Translator(account(), counters)
     payload = sealed(body, em=em, protocol=10000)
     with capture_logs() as logs:
-        records = translator.translate(
-            Received(payload, em=em, topic=TOPIC), "notice", payload, RECEIVED_AT_MS
-        )
+        records = translated(translator, Received(payload, em=em, topic=TOPIC))
     assert records == ()
     return counters, logs
 
 
 @pytest.mark.parametrize("em", ["aes_gcm", "aes_ecb"])
 def test_a_backlog_is_warned_of_with_what_where_and_the_remedy(em: str) -> None:
-    counters, (warning,) = translated(backlog_notice(), em)
+    counters, (warning,) = taken_in(backlog_notice(), em)
 
     assert counters.notices == {"pulsar_backlog_notice": 1}
     assert counters.backlog_alert == BacklogAlert(
@@ -55,7 +53,7 @@ def test_a_backlog_is_warned_of_with_what_where_and_the_remedy(em: str) -> None:
 
 
 def test_the_backlog_of_another_program_is_told_as_such() -> None:
-    counters, (warning,) = translated(backlog_notice(subscription="accessIdtest-sub-viewer"))
+    counters, (warning,) = taken_in(backlog_notice(subscription="accessIdtest-sub-viewer"))
 
     assert counters.backlog_alert is not None
     assert counters.backlog_alert.own_subscription is False
@@ -63,7 +61,7 @@ def test_the_backlog_of_another_program_is_told_as_such() -> None:
 
 
 def test_notices_of_other_kinds_are_told_and_counted_by_their_type() -> None:
-    counters, (warning,) = translated(
+    counters, (warning,) = taken_in(
         {"bizCode": "HighPriorityNotice", "bizData": {"eventType": "moon_phase", "eventData": "{}"}}
     )
 
@@ -85,7 +83,7 @@ def test_notices_of_other_kinds_are_told_and_counted_by_their_type() -> None:
 def test_a_backlog_is_told_also_where_a_member_cannot_be_read(
     event_data: dict[str, Any], backlog: int | None
 ) -> None:
-    counters, (warning,) = translated(backlog_notice(**event_data))
+    counters, (warning,) = taken_in(backlog_notice(**event_data))
 
     assert warning["event"] == "gateway_backlog"
     assert counters.backlog_alert is not None
@@ -93,7 +91,7 @@ def test_a_backlog_is_told_also_where_a_member_cannot_be_read(
 
 
 def test_a_notice_cannot_fill_the_log_or_command_a_terminal() -> None:
-    _, (warning,) = translated(backlog_notice(topic="\x1b[2J" + "x" * 10_000))
+    _, (warning,) = taken_in(backlog_notice(topic="\x1b[2J" + "x" * 10_000))
 
     assert warning["topic"].startswith("�[2J")
     assert len(warning["topic"]) == 256

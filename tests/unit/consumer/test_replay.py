@@ -22,6 +22,7 @@ from tests.gateway_messages import (
     Received,
     account,
     sealed,
+    translated,
     upgrade_status,
 )
 
@@ -33,9 +34,7 @@ ACCOUNTS = {"tuya-test": account(previous=True)}
 def dead_letter(payload: bytes, em: str | None = "aes_gcm", **changes: Any) -> DeadLetter:
     """What the stage made of a message when it only had another key."""
     then = msgspec.structs.replace(account(), access_key=Secret("x" * 32))
-    records = Translator(then, Counters()).translate(
-        Received(payload, em=em), "event/3", payload, RECEIVED_AT_MS
-    )
+    records = translated(Translator(then, Counters()), Received(payload, em=em))
     return msgspec.structs.replace(msgspec.json.decode(records[0].value, type=DeadLetter), **changes)
 
 

@@ -28,6 +28,7 @@ from tests.gateway_messages import (
     compact,
     envelope,
     sealed,
+    translated,
     upgrade_status,
 )
 
@@ -41,7 +42,7 @@ class Bench:
         self.translator = Translator(settings, self.counters)
 
     def records(self, payload: bytes, **message: Any) -> tuple[OutgoingRecord, ...]:
-        return self.translator.translate(Received(payload, **message), "event/3", payload, RECEIVED_AT_MS)
+        return translated(self.translator, Received(payload, **message))
 
     def observation(self, payload: bytes, **message: Any) -> Observation:
         (record,) = self.records(payload, **message)

@@ -14,6 +14,7 @@ from consumer.translation import Translator
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.envelope import Sealed
 from schemas import DeadLetter, Observation
+from tests.gateway_messages import translated
 from tests.unit.sandbox.simulation import ACCOUNT
 
 
@@ -68,7 +69,7 @@ class GatewayReader:
         observations: list[Observation] = []
         for number in range(self._next, len(sent)):
             message = Received(sent[number][1], number)
-            for record in self._translator.translate(message, "event/0", message.data(), 1_700_000_000_000):
+            for record in translated(self._translator, message, at_ms=1_700_000_000_000):
                 if record.topic == "dead-letters":
                     self.dead_letters[msgspec.json.decode(record.value, type=DeadLetter).reason] += 1
                 else:
