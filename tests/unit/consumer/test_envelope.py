@@ -169,3 +169,39 @@ def test_any_flat_envelope_is_read_as_json_reads_it(
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_and_raise_nothing_else(payload: bytes) -> None:
     assert _refused(payload) in {"malformed_envelope", "duplicate_key", "unknown_shape"}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["data", "protocol", "pv", "t", "sign", "encryptVersion", "x"]),
+            st.one_of(
+                st.sampled_from(
+                    [20, 4, 1_668_363_150_300, None, -20, 999, "2.0", "0" * 32, "", '"', "\\", "é"]
+                ),
+                st.text(max_size=40),
+            ),
+        ),
+        min_size=4,
+        max_size=8,
+    )
+)
+def test_whatever_the_members_a_second_key_is_never_taken_for_the_platforms_own_form(
+    members: list[tuple[str, object]],
+) -> None:
+    payload = (
+        "{" + ",".join(f'"{key}":{json.dumps(value, ensure_ascii=False)}' for key, value in members) + "}"
+    ).encode()
+    names = [key for key, _ in members]
+    try:
+        _, others = open_envelope(payload, _LIMIT)
+    except Rejected:
+        return
+    assert len(names) == len(set(names))
+    assert others is not None or set(names) <= {"data", "protocol", "pv", "t", "sign", "encryptVersion"}
+
+
+def test_a_second_key_is_found_whatever_length_it_has() -> None:
+    text = compact(_GOOD).decode()
+    for first in ("", "Q", "QUJDQUJD"):
+        assert _refused(text.replace('{"data"', f'{{"data":"{first}","data"').encode()) == "duplicate_key"

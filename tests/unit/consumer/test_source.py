@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from consumer.entries import pieces_of
 from consumer.slices import Slicer
 from consumer.source import position_of, position_text, source_partition, topic_names
 from consumer.statistics import Counters
@@ -105,3 +106,29 @@ def test_what_comes_again_is_counted_though_the_gateway_does_not_say_so() -> Non
     slicer.cut([_message("d", 0, entry) for entry in (2, 3, 4)], RECEIVED_AT_MS)
 
     assert counters.redelivered == 2
+
+
+def test_places_in_an_entry_follow_from_its_first_message() -> None:
+    messages = [
+        Received(b"x", at=(7, entry, index), batch_size=size, topic=f"{_TOPIC}{partition}")
+        for partition, entry, size, indexes in (
+            (0, 1, 3, range(3)),
+            (1, 1, 1, [-1]),
+            (0, 2, 4, range(2)),
+            (1, 2, 1, [0]),
+            # What is left of an entry, cut off by another source partition's.
+            (0, 2, 4, [2]),
+            (1, 3, 1, [-1]),
+            (0, 2, 4, [3]),
+        )
+        for index in indexes
+    ]
+
+    pieces = pieces_of(messages)
+
+    assert [message for piece in pieces for message in piece.messages] == messages
+    assert [piece.is_whole for piece in pieces] == [True, True, False, True, False, True, True]
+    for piece in pieces:
+        for offset, message in enumerate(piece.messages):
+            assert piece.topic == message.topic_name()
+            assert piece.position(offset, "event/0") == position_of(message, "event/0")

@@ -225,3 +225,34 @@ def test_properties_that_are_not_text_cost_one_dead_letter(bench: Bench) -> None
     letter = bench.letter(sealed(upgrade_status("d")), readable_properties=False)
     assert (letter.reason, letter.properties) == ("unknown_encryption", {})
     assert bench.letter(b"no envelope", readable_properties=False).reason == "malformed_envelope"
+
+
+_AS_THE_PLATFORM_WRITES = b'{"data":"QUJD","protocol":%s,"pv":"2.0","sign":"00","t":1668363150300}'
+
+
+@pytest.mark.parametrize("protocol", [4, 1000])
+def test_a_report_in_the_platforms_form_is_filtered_without_decoding_it(protocol: int) -> None:
+    told = Bench()
+    payload = _AS_THE_PLATFORM_WRITES % str(protocol).encode()
+    assert told.translator.is_filtered(payload)
+    assert told.records(payload) == ()
+    assert told.counters.filtered == {protocol: 2}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        _AS_THE_PLATFORM_WRITES % b"20",
+        _AS_THE_PLATFORM_WRITES % b"40",
+        _AS_THE_PLATFORM_WRITES % b'20,"protocol":4',
+        b'{"data":"\\",\\"protocol\\":4,","protocol":20,"pv":"2.0","t":1}',
+        b'{"data":"","x":{"data":"","protocol":4},"protocol":20}',
+        b'{"protocol":4,"data":"QUJD","pv":"2.0","t":1}',
+        b'{"data":"',
+        b'{"data":"' + b"Q" * 1024 * 1024 + b'","protocol":4,"pv":"2.0","t":1}',
+    ],
+)
+def test_everything_else_is_decoded_before_it_is_filtered(payload: bytes) -> None:
+    told = Bench()
+    assert not told.translator.is_filtered(payload)
+    assert told.counters.filtered == {}
