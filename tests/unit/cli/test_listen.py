@@ -302,13 +302,16 @@ def test_an_access_key_that_cannot_be_one_is_a_mistake_not_a_crash(
     (config.parent / "key.txt").write_text("short")
 
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
-    assert "Account demo: the access key is too short" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert "accounts.demo.access_key_file: names" in complaint
+    assert "which has 5 characters, and an access key at least 24" in complaint
 
 
 def test_mistakes_in_options_are_told_by_the_options_names(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "short.txt").write_text("short")
     monkeypatch.chdir(tmp_path / "elsewhere")
     good = {
         "--url": "pulsar+ssl://127.0.0.1:1",
@@ -317,7 +320,9 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         "--subscription": "s",
     }
     for change, told in (
-        ({"--url": "http://127.0.0.1"}, "--url: is not a complete address"),
+        ({"--url": "http://127.0.0.1"}, "--url: begins with http://"),
+        ({"--url": "pulsar+ssl://127.0.0.1"}, "--url: names no port"),
+        ({"--access-key-file": str(tmp_path / "short.txt")}, "short.txt, which has 5 characters"),
         ({"--url": ACCESS_KEY}, "--url: is not a complete address"),
         ({"--access-key-file": ACCESS_KEY}, "--access-key-file: no such file in"),
         ({"--access-key-file": "/"}, "--access-key-file: names /, which is not a file"),
@@ -338,7 +343,7 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         assert "  --url: is not" in capsys.readouterr().err
     config.write_text(config.read_text().replace("pulsar+ssl", "http"))
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
-    assert "accounts.demo.gateway.url: is not" in capsys.readouterr().err
+    assert "accounts.demo.gateway.url: begins with http://" in capsys.readouterr().err
 
 
 def test_without_any_account_the_ways_to_name_one_are_told(
