@@ -97,7 +97,10 @@ class ConnectionWatch:
             reason, remedy = result.what, result.remedy or "none, it is tried again by itself"
             if result.refused:
                 # What and why is said once, when the refusal is final.
-                reason, remedy = _MAY_BE_OVER, "none yet: a refusal that stays stops the account, and is explained"
+                reason, remedy = (
+                    _MAY_BE_OVER,
+                    "none yet: a refusal that stays stops the account, and is explained",
+                )
             log.warning(
                 "gateway_disconnected",
                 account=self._account.name,
