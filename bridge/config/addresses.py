@@ -45,7 +45,7 @@ def mistake_in(url: str, kind: Kind, *, tls_verify: bool) -> Mistake | None:
     if parts.hostname is None:
         return Mistake("is not a complete address", write)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        return Mistake("goes on behind the host", f"{write}, without a path or a query")
+        return Mistake("has a path or a query", f"{write}, without a path or a query")
     if kind.needs_port and parts.port is None:
         return Mistake("names no port", f"{write}; 7285 is the port of Tuya's gateways")
     if parts.scheme == kind.unsafe and tls_verify:

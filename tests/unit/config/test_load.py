@@ -217,9 +217,9 @@ def test_shortest_access_key_is_taken(written: Written) -> None:
     [
         ("pulsar+ssl://gateway.example.com", "names no port"),
         ("pulsar+ssl://gateway.example.com/", "names no port"),
-        ("pulsar+ssl://gateway.example.com:7285/event", "goes on behind the host"),
-        ("pulsar+ssl://gateway.example.com:7285?topic=event", "goes on behind the host"),
-        ("pulsar+ssl://gateway.example.com:7285/#event", "goes on behind the host"),
+        ("pulsar+ssl://gateway.example.com:7285/event", "has a path or a query"),
+        ("pulsar+ssl://gateway.example.com:7285?topic=event", "has a path or a query"),
+        ("pulsar+ssl://gateway.example.com:7285/#event", "has a path or a query"),
         (
             "wss://gateway.example.com:8285/",
             "begins with wss://. Write pulsar+ssl://host:7285: the WebSocket",
@@ -254,8 +254,8 @@ def test_gateway_address_that_cannot_be_one_is_one_mistake(written: Written, url
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("https://openapi.example.com/v1.0", "goes on behind the host"),
-        ("https://openapi.example.com?token=hunter2", "goes on behind the host"),
+        ("https://openapi.example.com/v1.0", "has a path or a query"),
+        ("https://openapi.example.com?token=hunter2", "has a path or a query"),
         ("pulsar+ssl://gateway.example.com:7285", "begins with pulsar+ssl://. Write https://host, or"),
         ("openapi.example.com", "is not a complete address"),
         ("https:openapi.example.com", "is not a complete address"),
