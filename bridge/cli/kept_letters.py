@@ -28,7 +28,7 @@ class KeptLetters:
             self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
         except FileExistsError:
             raise CommandFailed(
-                ExitCode.USAGE, f"--save: there is a {self.name} already. Name a file that is to be made."
+                ExitCode.USAGE, f"--save: {self.name} is there already. Name a file that is to be made."
             ) from None
         except OSError as error:
             raise CommandFailed(

@@ -211,7 +211,7 @@ def test_a_file_that_is_there_is_never_written_to_and_an_empty_one_never_left(tm
     key_file = tmp_path / "key.txt"
     key_file.write_text(ACCESS_KEY)
 
-    with pytest.raises(CommandFailed, match=r"--save: there is a .*key\.txt already"):
+    with pytest.raises(CommandFailed, match=r"--save: .*key\.txt is there already"):
         KeptLetters(key_file)
     with pytest.raises(CommandFailed, match="cannot be made: No such file or directory"):
         KeptLetters(tmp_path / "nowhere" / "letters.jsonl")
