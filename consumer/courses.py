@@ -39,7 +39,7 @@ class _Run(Struct, gc=False):
     first: int
     last: int
     published_at_ms: int
-    """The latest of them. A platform that was rebuilt numbers from the start again: its entries are younger."""
+    """The latest of them. A platform that was rebuilt numbers from low again: its entries are younger."""
 
 
 class _LetGo(Struct, gc=False):
@@ -89,7 +89,7 @@ class Course:
         if self._let_go is not None and self._is_let_go(self._let_go, place, joins=joins):
             return Verdict.TOO_EARLY
         if known is not None:
-            return Verdict.CAME_BEFORE
+            return Verdict.CAME_BEFORE if published_at_ms <= known.published_at_ms else Verdict.NEW
         if not joins and self._is_behind_hole(place):
             self._break_off(place)
             return Verdict.TOO_EARLY
