@@ -54,7 +54,10 @@ class _Delivered(Struct, gc=False):
 
 
 class AccountIngest:
-    """Runs one account until it is told to stop, or the gateway refuses it for good."""
+    """Runs one account until it is told to stop, or the gateway refuses it for good: once.
+
+    `before` is the one that was refused, where the gateway takes the account again.
+    """
 
     def __init__(
         self,
@@ -63,11 +66,14 @@ class AccountIngest:
         *,
         past: ProgressReader | None,
         close_deadline_s: float,
+        before: AccountIngest | None = None,
     ) -> None:
         self._account = account
         self._sink = sink
         self._close_deadline_s = close_deadline_s
-        self._counters = Counters()
+        # What is counted is counted since the process began, also when an account was stopped in between.
+        self._counters: Counters = Counters() if before is None else before.counters
+        self._gaps_before = 0 if before is None else before.statistics().gaps
         self._slicer = Slicer(Translator(account, self._counters), self._counters)
         self._watch = ConnectionWatch(account)
         self._progress = ProgressBook(account.name, account.gateway)
@@ -137,6 +143,11 @@ class AccountIngest:
             self._group = None
             raise
 
+    @property
+    def counters(self) -> Counters:
+        """What was counted so far: for the one that goes on in its place."""
+        return self._counters
+
     def statistics(self) -> AccountStatistics:
         """Return what is going on."""
         counters, gateway = self._counters, self._gateway
@@ -168,7 +179,7 @@ class AccountIngest:
             alive_age_s=None if behind is None else max(0.0, now_s - behind[1] / 1000),
             furthest_behind=None if behind is None else behind[0],
             backlog_unknown=self._backlog_watch.problem,
-            gaps=self._progress_writer.gaps,
+            gaps=self._gaps_before + self._progress_writer.gaps,
             last_received_at_ms=counters.last_received_at_ms,
             source_partitions=len(self._pending),
         )

@@ -39,7 +39,7 @@ class _Run(Struct, gc=False):
     first: int
     last: int
     published_at_ms: int
-    """The latest of them. A platform that was rebuilt numbers from the start again: its entries are younger."""
+    """The latest of them. A platform that was rebuilt numbers from low again: its entries are younger."""
 
 
 class _LetGo(Struct, gc=False):
@@ -82,6 +82,8 @@ class Course:
         follows = furthest is not None and ledger == furthest.ledger and entry == furthest.last + 1
         if follows and self._let_go is None:
             return Verdict.NEW
+        if not follows and self._is_of_new_platform(place, published_at_ms):
+            self._forget()
         known = None if follows else self._run_with(ledger, entry)
         joins = follows or known is not None
         if self._let_go is not None and self._is_let_go(self._let_go, place, joins=joins):
@@ -139,6 +141,21 @@ class Course:
 
     def _go_on(self, gone: _LetGo) -> None:
         self._settled_up_to, self._let_go = gone.first, None
+
+    def _is_of_new_platform(self, place: Place, published_at_ms: int) -> bool:
+        """Tell whether numbers began anew: at or below what came, and younger than all of it.
+
+        Producers' clocks differ, so an old hole that is filled may look the same; then what came is forgotten in vain:
+        a question more, and what comes again is worked on again, with the same place in its record.
+        """
+        furthest = self._furthest
+        if furthest is None or place[:2] > (furthest.ledger, furthest.last):
+            return False
+        return published_at_ms > max(run.published_at_ms for run in (furthest, *self._runs))
+
+    def _forget(self) -> None:
+        """Begin anew: whatever comes now may have begun too late."""
+        self._runs, self._furthest, self._settled_up_to = [], None, None
 
     def _run_with(self, ledger: int, entry: int) -> _Run | None:
         # The furthest may have been dropped from the others: it stays known.

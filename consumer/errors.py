@@ -4,7 +4,7 @@
     ├── Misconfigured   a gateway table that no connection can be made from; nothing starts (usage error)
     ├── Rejected        a message that can never succeed; it becomes a dead letter and is acknowledged
     │   └── IdConflict  it names two devices; the dead letter goes with a hint for each of them
-    ├── AccountStopped  the gateway refuses this account; it stays stopped, the other accounts go on
+    ├── AccountStopped  the gateway refuses this account; the others go on, and it is asked about again (`stopped`)
     └── NoAccountLeft   every account is stopped; the process ends (refused by a cloud)
 
 What passes by itself (Kafka away, the gateway unreachable, a restarting broker) is not an error: it is retried

@@ -14,24 +14,28 @@ The path of a batch, and where each step is written:
 
 A message that can never succeed becomes a dead letter and is done. A transient failure stops the pump and is retried
 for ever; nothing is skipped and nothing is acknowledged early. Each account has its own thread and its own tasks:
-one that the gateway refuses stops alone.
+one that the gateway refuses stops alone, and is asked about again (`stopped`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
+import msgspec
 import structlog
 
 from consumer import auth, trust
 from consumer.account import AccountIngest
 from consumer.decryption import AccountKey
 from consumer.errors import AccountStopped, Misconfigured, NoAccountLeft
+from consumer.probe import probe
 from consumer.settings import GatewayAccount
 from consumer.sink import ProgressReader, Sink
 from consumer.statistics import IngestStatistics
+from consumer.stopped import Ask, StoppedAccount
 
 log = structlog.get_logger(__name__)
 
@@ -51,37 +55,81 @@ class Ingest:
         *,
         past: ProgressReader | None = None,
         close_deadline_s: float = CLOSE_DEADLINE_S,
+        ask: Ask = probe,
     ) -> None:
+        self._build = functools.partial(
+            AccountIngest, sink=sink, past=past, close_deadline_s=close_deadline_s
+        )
         self._accounts: dict[str, AccountIngest] = {}
+        self._stopped: dict[str, StoppedAccount] = {}
+        self._refused: set[str] = set()
+        self._settings = tuple(accounts)
         for account in accounts:
             _check(account)
-            self._accounts[account.name] = AccountIngest(
-                account, sink, past=past, close_deadline_s=close_deadline_s
-            )
-        self._stopped: list[str] = []
+            self._accounts[account.name] = self._build(account)
+            self._stopped[account.name] = StoppedAccount(account, ask=ask)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Return after a clean stop. Raises NoAccountLeft when the gateway refused every account."""
-        async with asyncio.TaskGroup() as group:
-            for account, ingest in self._accounts.items():
-                group.create_task(self._run_account(account, ingest, stop))
-        if self._accounts and len(self._stopped) == len(self._accounts):
-            raise NoAccountLeft(sorted(self._stopped))
+        """Return after a clean stop. Raises NoAccountLeft when the gateway refuses every account."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for account in self._settings:
+                    group.create_task(self._run_account(account, stop))
+        except BaseExceptionGroup as errors:
+            left, others = errors.split(NoAccountLeft)
+            if others is not None or left is None:
+                raise
+            raise left.exceptions[0] from None
         # Without a gateway account there is nothing to do, which is no reason to end the process.
         await stop.wait()
 
     def statistics(self) -> IngestStatistics:
         """Return what each account is doing."""
         return IngestStatistics(
-            accounts={name: ingest.statistics() for name, ingest in self._accounts.items()}
+            accounts={
+                name: msgspec.structs.replace(
+                    ingest.statistics(), asked_again_in_s=self._stopped[name].asked_again_in_s
+                )
+                for name, ingest in self._accounts.items()
+            }
         )
 
-    async def _run_account(self, account: str, ingest: AccountIngest, stop: asyncio.Event) -> None:
-        try:
-            await ingest.run(stop)
-        except AccountStopped as stopped:
-            self._stopped.append(account)
-            log.error("account_stopped", account=account, reason=stopped.what, remedy=stopped.remedy)
+    async def _run_account(self, account: GatewayAccount, stop: asyncio.Event) -> None:
+        """Run one account, anew whenever the gateway takes it again. Raises NoAccountLeft where it was the last."""
+        name, stopped = account.name, self._stopped[account.name]
+        while True:
+            ingest = self._accounts[name]
+            subscriptions = ingest.statistics().subscriptions
+            try:
+                return await ingest.run(stop)
+            except AccountStopped as refusal:
+                if ingest.statistics().subscriptions > subscriptions:
+                    stopped.was_connected()
+                self._refused.add(name)
+                is_last = len(self._refused) == len(self._accounts)
+                log.error(
+                    "account_stopped",
+                    account=name,
+                    reason=refusal.what,
+                    remedy=refusal.remedy,
+                    **({} if is_last else {"asked_again_in_s": stopped.pause_s}),
+                )
+            if is_last:
+                raise NoAccountLeft(sorted(self._refused))
+            if not await _unless_stopped(stop, stopped.accepted()):
+                return None
+            self._refused.discard(name)
+            self._accounts[name] = self._build(account, before=ingest)
+
+
+async def _unless_stopped(stop: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Do a piece of work; tell whether it was done before `stop` was set, which ends it."""
+    async with asyncio.TaskGroup() as group:
+        tasks = group.create_task(work), group.create_task(stop.wait())
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+    return not stop.is_set()
 
 
 def _check(account: GatewayAccount) -> None:

@@ -38,6 +38,8 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     state: AccountState
     message: str | None
     """Why it is not running, with the remedy."""
+    asked_again_in_s: float | None = None
+    """A stopped account's: until the gateway is asked whether it takes the account again."""
     tls_verified: bool
     received: int
     redelivered: int

@@ -19,6 +19,10 @@ from tests.gateway_messages import Received
 
 STEP_S = 0.002
 CALM_STEPS = 20_000
+_FIRST_LEDGER = 100
+_LOWER = 10
+"""So much lower begins the numbering of each platform than that of the one before."""
+_MOST_PLATFORMS = 8
 
 QUIET_STEPS: Mapping[str, float] = {
     "complete_read": 8,
@@ -34,6 +38,7 @@ QUIET_STEPS: Mapping[str, float] = {
 TROUBLE: Mapping[str, float] = QUIET_STEPS | {"publish": 6, "leave": 0.3, "crash": 0.4, "restart_broker": 0.1}
 """Copies come, go and die, and brokers restart."""
 LOST_CONNECTIONS: Mapping[str, float] = {"reconnect": 0.5, "renew": 0.2}
+REBUILT: Mapping[str, float] = {"rebuild": 0.2}
 
 
 class _Client:
@@ -60,7 +65,9 @@ class Failover:
         self._now = 100.0
         self._entries: list[tuple[int, int]] = []
         self._sizes: list[int] = []
-        self._next = (1, 0)
+        self._next = (_FIRST_LEDGER, 0)
+        self._oldest = 0
+        """Of the platform that there is now."""
         self._acknowledged: set[int] = set()
         self._position = self._writes = 0
         self._reads: list[tuple[int, _Client, int]] = []
@@ -81,9 +88,9 @@ class Failover:
             if number % 4000 == 0:
                 self._publish()
             self._step(QUIET_STEPS)
-            if len(self._acknowledged) == len(self._entries):
+            if self._acknowledged.issuperset(range(self._oldest, len(self._entries))):
                 break
-        every = range(len(self._entries))
+        every = range(self._oldest, len(self._entries))
         if lost := [place for index in every for place in self._places(index) if place not in self._kafka]:
             self.faults.append(f"never reached Kafka: {lost}")
         if kept := [self._entries[index] for index in every if index not in self._acknowledged]:
@@ -103,7 +110,7 @@ class Failover:
                 entries.asked()
         (name,) = self._random.choices(list(weights), list(weights.values()))
         step = getattr(self, f"_{name}")
-        if name in ("publish", "complete_read", "end_write", "end_wait", "restart_broker"):
+        if name in ("publish", "complete_read", "end_write", "end_wait", "restart_broker", "rebuild"):
             step()
         else:
             step(self._random.randrange(2))
@@ -125,7 +132,7 @@ class Failover:
         return [(*self._entries[index], place) for place in ([-1] if size == 1 else range(size))]
 
     def _go_back(self) -> None:
-        kept = (index for index in range(len(self._entries)) if index not in self._acknowledged)
+        kept = (index for index in range(self._oldest, len(self._entries)) if index not in self._acknowledged)
         self._position = next(kept, len(self._entries))
 
     def _read_more(self) -> None:
@@ -154,7 +161,8 @@ class Failover:
         for index in range(start, self._position):
             if index not in self._acknowledged and self._entries[index] not in client.grouped:
                 client.of_partition += [
-                    Received(b"", at=place, batch_size=self._sizes[index]) for place in self._places(index)
+                    Received(b"", at=place, batch_size=self._sizes[index], published_at_ms=index)
+                    for place in self._places(index)
                 ]
         self._writes += 1
 
@@ -191,6 +199,13 @@ class Failover:
         for number in members:
             self._copies[number].client = _Client(rest=self._copies[number].client.queue)
             self._join(number)
+
+    def _rebuild(self) -> None:
+        begun = self._entries[self._oldest :]
+        if begun and min(begun)[0] > _FIRST_LEDGER - _MOST_PLATFORMS * _LOWER:
+            self._oldest = self._position = len(self._entries)
+            self._next = (min(begun)[0] - _LOWER, 0)
+            self._restart_broker()
 
     # The clients.
 
@@ -257,9 +272,17 @@ class Failover:
         for message in messages:
             message_id = message.message_id()
             place = message_id.ledger_id(), message_id.entry_id(), message_id.batch_index()
-            if place not in self._kafka and self._kafka and place < max(self._kafka):
-                self.disorder.append(f"{place} after {max(self._kafka)}")
+            index = message.publish_timestamp()
+            latest = max(
+                (each for each in self._kafka if self._is_of_one_platform(each, place)), default=place
+            )
+            if place not in self._kafka and place < latest:
+                self.disorder.append(f"{place} after {latest}, entry {index}")
             self._kafka.add(place)
+
+    @staticmethod
+    def _is_of_one_platform(one: Place, other: Place) -> bool:
+        return (one[0] - _FIRST_LEDGER) // _LOWER == (other[0] - _FIRST_LEDGER) // _LOWER
 
     def _acknowledge(self, number: int) -> None:
         copy = self._copies[number]

@@ -38,6 +38,10 @@ class _Record(Struct, frozen=True, kw_only=True):
     payload_bytes: int | None = None
 
 
+class _Any(Struct, frozen=True):
+    """Any object: one of many lines, or all of a message."""
+
+
 class _Line(Struct, frozen=True):
     """A line of `listen --json`."""
 
@@ -69,6 +73,13 @@ def read_captured(file: str) -> Captured:
         )
     if not content.strip():
         raise CommandFailed(ExitCode.DATA, f"There is no message in {where}.")
+    count = _lines_of_json(content.strip())
+    if count > 1:
+        raise CommandFailed(
+            ExitCode.DATA,
+            f"{where} holds {count} lines of JSON. Give one message at a time: `sed -n 2p FILE | ota-bridge decrypt`"
+            " looks into the second.",
+        )
     return captured(content.strip())
 
 
@@ -98,6 +109,17 @@ def captured(content: bytes) -> Captured:
         source_position=record.source_position,
         received_at_ms=record.received_at_ms,
     )
+
+
+def _lines_of_json(content: bytes) -> int:
+    """Count the lines of a file that holds an object in each, as `listen --save` and `--json` write them; else 0."""
+    lines = content.splitlines()
+    try:
+        for line in lines:
+            msgspec.json.decode(line, type=_Any)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return 0
+    return len(lines)
 
 
 def _unwrapped(content: bytes) -> bytes:

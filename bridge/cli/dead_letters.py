@@ -49,7 +49,8 @@ def list_letters(
 ) -> None:
     """List the latest dead letters, and count all by reason.
 
-    As JSON one object a line, `type` tells which: `dead_letter` without its payload, at the end `summary`.
+    As JSON one object a line, `type` tells which: `dead_letter` without its payload, at the end `summary` with what to
+    do about each reason.
     """
     settings = kafka_settings(config)
     wanted = Wanted(reasons=frozenset(reason), accounts=frozenset(account), since_ms=since_ms(since))
@@ -61,7 +62,13 @@ def list_letters(
         for letter in latest:
             write_json({"type": "dead_letter"} | msgspec.structs.asdict(letter))
         write_json(
-            {"type": "summary", "matching": counts.total(), "listed": len(latest), "by_reason": counts}
+            {
+                "type": "summary",
+                "matching": counts.total(),
+                "listed": len(latest),
+                "by_reason": counts,
+                "remedies": {reason: remedy_of(reason) for reason in counts},
+            }
         )
     else:
         _show_list(latest, counts)

@@ -209,7 +209,7 @@ def _judgement(
 
 def _write(found: _Found) -> None:
     examination, judgement = found.examination, found.judgement
-    envelope = examination.envelope
+    envelope, letter = examination.envelope, judgement.dead_letter
     told: dict[str, Any] = {
         "envelope": None
         if envelope is None
@@ -223,7 +223,9 @@ def _write(found: _Found) -> None:
             for each in examination.refusals
         ],
         "opens_with": found.opens_with,
-        "dead_letter": None if judgement.dead_letter is None else judgement.dead_letter.reason,
+        "dead_letter": None if letter is None else letter.reason,
+        "dead_letter_detail": None if letter is None else letter.detail,
+        "dead_letter_remedy": None if letter is None else found.remedy(letter.reason),
         "counted_as": judgement.counted_as,
         "observations": [
             msgspec.structs.replace(each, evidence=msgspec.structs.replace(each.evidence, position=None))
@@ -271,6 +273,8 @@ def _rows(found: _Found) -> list[tuple[str, Text]]:
         rows.append(
             ("the bridge", Text(f"makes a dead letter of it, {letter.reason}: {printable(letter.detail)}"))
         )
+        if letter.reason not in {refusal.reason for refusal in examination.refusals}:
+            rows.append(("", Text(f"{found.remedy(letter.reason)}.")))
     elif judgement.counted_as is not None:
         rows.append(("the bridge", Text(f"only counts it, {printable(judgement.counted_as)}")))
     rows += [("observation", observation_line(each)) for each in judgement.observations]

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -15,6 +16,7 @@ from cyclopts import Parameter, validators
 
 from bridge.cli.account_words import AccountWords
 from bridge.cli.failure import CommandFailed
+from bridge.cli.kept_letters import KeptLetters
 from bridge.cli.listening import JsonScreen, Notes, Screen, ScreenSink, TextScreen
 from bridge.cli.options import DEFAULT_CONFIG, KEY_VARIABLE, AsJson, ConfigFile, wants_json
 from bridge.config import LogSettings, load_gateway
@@ -90,6 +92,13 @@ def listen(
         ),
     ] = None,
     seconds: Annotated[float | None, Parameter(help="End after this time.", validator=_positive)] = None,
+    save: Annotated[
+        Path | None,
+        Parameter(
+            help="Keep what is not understood in this new file, for `ota-bridge decrypt`: the messages as they came,"
+            " still encrypted, one a line."
+        ),
+    ] = None,
     json: AsJson = None,
 ) -> None:
     """Show what the gateway pushes, verified, decrypted and decoded, until Ctrl-C. Needs no Kafka.
@@ -134,14 +143,27 @@ def listen(
     keys = [listened.account.access_key, listened.account.previous_access_key]
     redact = Redactor(key for key in keys if key is not None)
     configure_logs(LogSettings(level="warning"), redact)
-    screen: Screen = JsonScreen() if wants_json(json) else TextScreen(keys=words.keys)
     # Ctrl-C ends listening with the summary; before that, while the gateway is asked, it ends the command.
     try:
         with (
+            contextlib.nullcontext() if save is None else KeptLetters(save) as kept,
             contextlib.suppress(KeyboardInterrupt),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.run(_Listening(listened.account, screen, words, limit=limit, seconds=seconds).run())
+            screen: Screen = (
+                JsonScreen()
+                if wants_json(json)
+                else TextScreen(keys=words.keys, kept=None if kept is None else kept.name)
+            )
+            listening = _Listening(
+                listened.account,
+                screen,
+                words,
+                limit=limit,
+                seconds=seconds,
+                keep=None if kept is None else kept.add,
+            )
+            runner.run(listening.run())
     except CommandFailed as failed:
         if failed.exit_code == ExitCode.USAGE:
             raise
@@ -185,13 +207,14 @@ class _Listening:
         *,
         limit: int | None,
         seconds: float | None,
+        keep: Callable[[bytes], None] | None,
     ) -> None:
         self._account = account
         self._screen = screen
         self._words = words
         self._seconds = seconds
         self._stop = asyncio.Event()
-        self._sink = ScreenSink(screen, limit=limit, enough=self._stop.set)
+        self._sink = ScreenSink(screen, limit=limit, enough=self._stop.set, keep=keep)
         self._is_over = False
 
     async def run(self) -> None:
@@ -212,6 +235,8 @@ class _Listening:
         notes.cancel()
         account = stage.statistics().accounts[self._account.name]
         self._screen.summary(account, self._sink.shown, loop.time() - began_s)
+        if self._sink.failure is not None:
+            raise self._sink.failure
         if is_refused:
             raise CommandFailed(
                 ExitCode.REFUSED, self._sentence(account.message or "the gateway refuses the account")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.console import console, write_json
+from bridge.cli.failure import CommandFailed
 from bridge.cli.push_lines import dead_letter_line, observation_line
 from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
 from bridge.typed import printable
@@ -70,14 +71,25 @@ class Screen(Protocol):
 class ScreenSink:
     """Implements `consumer.sink.Sink`: a record counts as confirmed once it is shown.
 
-    Raises SinkClosed from the record after the `limit`th on, and when nobody reads the output any more.
+    Raises SinkClosed from the record after the `limit`th on, and when nobody reads the output any more. `keep` is given
+    each dead letter before it is shown; where it fails, nothing more is shown either.
     """
 
-    def __init__(self, screen: Screen, *, limit: int | None, enough: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        *,
+        limit: int | None,
+        enough: Callable[[], None],
+        keep: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._screen = screen
         self._limit = limit
         self._enough = enough
+        self._keep = keep
         self.shown = Shown()
+        self.failure: CommandFailed | None = None
+        """Why a dead letter was not kept."""
 
     async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
         """Show each record; none is ever refused."""
@@ -89,8 +101,13 @@ class ScreenSink:
                 raise SinkClosed(confirmed=index)
             seen = (_observation if record.topic == "observations" else _dead_letter)(record.value)
             try:
+                if self._keep is not None and isinstance(seen, DeadLetter):
+                    self._keep(record.value)
                 self._screen.show(record, seen)
             except BrokenPipeError:
+                raise SinkClosed(confirmed=index) from None
+            except CommandFailed as failure:
+                self.failure = failure
                 raise SinkClosed(confirmed=index) from None
             self.shown.add(seen)
         if self.shown.lines == self._limit:
@@ -135,11 +152,15 @@ class JsonScreen:
 
 
 class TextScreen:
-    """Coloured lines, and a table at the end. `keys` is where the access key came from."""
+    """Coloured lines, and a table at the end.
 
-    def __init__(self, *, keys: str = CONFIGURED_KEYS) -> None:
+    `keys` is where the access key came from, `kept` the file of what was not understood.
+    """
+
+    def __init__(self, *, keys: str = CONFIGURED_KEYS, kept: str | None = None) -> None:
         self._console = console()
         self._keys = keys
+        self._kept = kept
 
     def show(self, _record: OutgoingRecord, seen: Observation | DeadLetter) -> None:
         """Print one line."""
@@ -159,7 +180,7 @@ class TextScreen:
             f"\n{account.received} messages received in {took_s:.0f} s, {shown.lines} lines shown"
         )
         self._console.print(table)
-        for remark in remarks(account, shown, keys=self._keys):
+        for remark in remarks(account, shown, keys=self._keys, kept=self._kept):
             self._console.print(Text(remark, "yellow"))
 
 
@@ -225,9 +246,21 @@ def summary_rows(account: AccountStatistics, shown: Shown) -> list[Row]:
     return [Row(sum(counts.values()), what, detail) for what, counts, detail in parts if counts]
 
 
-def remarks(account: AccountStatistics, shown: Shown, *, keys: str = CONFIGURED_KEYS) -> list[str]:
+def remarks(
+    account: AccountStatistics, shown: Shown, *, keys: str = CONFIGURED_KEYS, kept: str | None = None
+) -> list[str]:
     """Return what a newcomer should know about these counts."""
     said = [f"{reason}: {remedy_of(reason, keys=keys)}." for reason in shown.dead_letters]
+    if shown.dead_letters and kept is None:
+        said.append(
+            "What was not understood is shown once and not kept: with --save FILE the next such messages are, and"
+            " `ota-bridge decrypt` looks into them."
+        )
+    elif shown.dead_letters:
+        said.append(
+            f"What was not understood is in {kept} as it came, still encrypted, one message a line;"
+            f" `head -n 1 {kept} | ota-bridge decrypt` looks into the first. Delete the file when it has served."
+        )
     if account.signatures.get("unverified"):
         said.append(
             "Signatures that no known key made were let pass (sign policy warn); the daemon requires them unless its"

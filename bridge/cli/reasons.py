@@ -18,7 +18,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "malformed_body": "decrypted to something that is no JSON object: look at it with `ota-bridge decrypt`, and report"
     " it to the platform where the signature is right",
     "unknown_shape": "names no device in a place this version knows: upgrade the bridge, or report it",
-    "id_conflict": "names two devices or accounts: nothing was changed, the cloud is asked about the devices",
+    "id_conflict": "it names two devices: nothing is changed and the cloud is asked about both; or two accounts report"
+    " one device: it stays with the first, let only one of them have it",
     "internal_error": "a defect of the bridge: upgrade it, or report it",
 }
 """Reasons are an open enumeration: another version's may be missing here."""

@@ -6,9 +6,9 @@ import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from bridge.clouds.settings import ApiAccount
+from bridge.config.addresses import API, GATEWAY, Kind, mistake_in
 from bridge.config.settings import HttpSettings
 from bridge.typed import typed
 from consumer.settings import GatewayAccount
@@ -39,6 +39,9 @@ _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/[^/:\s]+/[^/:\s]+")
 """A channel of the account's own, or a topic's full name."""
+
+SHORTEST_ACCESS_KEY: Final = 24
+"""Its characters 9 to 24 are the AES key. All that were ever seen have 32, which nobody promises."""
 
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
@@ -140,11 +143,22 @@ def check_account(path: str, values: Values, report: Report) -> None:
         report(f"{path}.access_id", "is empty", "Write the cloud project's Access ID")
 
 
+def access_key_mistake(text: str) -> tuple[str, str] | None:
+    """Return what is wrong with an Access Secret, and the remedy; None for one that can be."""
+    remedy = "Copy the whole Access Secret from the project's page in the cloud's console"
+    if not text.isascii() or not text.isprintable() or " " in text:
+        return "holds characters that no access key has", remedy
+    if len(text) < SHORTEST_ACCESS_KEY:
+        characters = "1 character" if len(text) == 1 else f"{len(text)} characters"
+        return f"has {characters}, and an access key at least {SHORTEST_ACCESS_KEY}", remedy
+    return None
+
+
 def check_gateway(path: str, values: Values, report: Report) -> None:
     """An address that verifies TLS unless that was switched off by name, channels, a subscription of its own."""
     check_numbers(path, values, report)
     check_authorities(path, values, report)
-    _check_url(path, values, "pulsar+ssl", "pulsar", report)
+    _check_url(path, values, GATEWAY, report)
     topics = values.get("topics", ("event",))
     if not topics or not all(_CHANNEL.fullmatch(topic) for topic in topics):
         report(
@@ -168,7 +182,7 @@ def check_api(path: str, values: Values, report: Report) -> None:
     """An address that verifies TLS unless that was switched off by name; discovery has what it reads."""
     check_numbers(path, values, report)
     check_authorities(path, values, report)
-    _check_url(path, values, "https", "http", report)
+    _check_url(path, values, API, report)
     if values.get("discovery") == "file" and values.get("discovery_file", "mistaken") is None:
         report(
             f"{path}.discovery_file",
@@ -231,21 +245,9 @@ def check_numbers(path: str, values: Values, report: Report) -> None:
                 break
 
 
-def _check_url(path: str, values: Values, safe: str, unsafe: str, report: Report) -> None:
+def _check_url(path: str, values: Values, kind: Kind, report: Report) -> None:
     if "url" not in values:
         return
-    try:
-        parts = urlsplit(values["url"])
-        complete = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        complete = False
-    if not complete or parts.scheme not in (safe, unsafe):
-        report(f"{path}.url", "is not a complete address", f"Write {safe}://host:port")
-    elif parts.username is not None or parts.query:
-        report(f"{path}.url", "carries credentials or a query", f"Write only {safe}://host:port")
-    elif parts.scheme == unsafe and values.get("tls_verify", True):
-        report(
-            f"{path}.url",
-            f"is not encrypted ({unsafe}://)",
-            f"Write {safe}://, or say so by name: tls_verify = false",
-        )
+    mistake = mistake_in(values["url"], kind, tls_verify=values.get("tls_verify", True))
+    if mistake is not None:
+        report(f"{path}.url", mistake.what, mistake.remedy)

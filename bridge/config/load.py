@@ -171,7 +171,12 @@ class Loader:
                 "Use 1 to 40 of a-z, 0-9 and -, not 'observations'; it is on every record",
             )
         own = self.reader.read(
-            AccountSettings, table, path, checks.check_account, elsewhere=("gateway", "api")
+            AccountSettings,
+            table,
+            path,
+            checks.check_account,
+            elsewhere=("gateway", "api"),
+            forms=dict.fromkeys(("access_key", "previous_access_key"), checks.access_key_mistake),
         )
         if not isinstance(table, dict):
             return None

@@ -24,6 +24,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 Check = Callable[[str, Mapping[str, Any], Callable[[str, str, str], None]], None]
 """Looks at a table's valid values and reports what is wrong between them: see `bridge.config.checks`."""
 
+Form = Callable[[str], tuple[str, str] | None]
+"""Looks at a secret; returns what is wrong with it, without repeating it, and the remedy."""
+
 _ABSENT: Any = object()
 
 
@@ -43,10 +46,12 @@ class Reader:
         *,
         given: Mapping[str, Any] | None = None,
         elsewhere: Collection[str] = (),
+        forms: Mapping[str, Form] | None = None,
     ) -> T | None:
         """Return the struct, or None when its table has a mistake.
 
-        `given` are fields that do not come from the table, `elsewhere` keys of the table that somebody else reads.
+        `given` are fields that do not come from the table, `elsewhere` keys of the table that somebody else reads,
+        `forms` what the secrets among the fields must look like.
         """
         if not isinstance(table, dict):
             self.problem(path, "is not a table", f"Write it as [{path}]")
@@ -61,7 +66,7 @@ class Reader:
             known.add(field.name)
             if is_secret(field.type):
                 known.add(f"{field.name}_file")
-                value = self._secret(field.name, table, path)
+                value = self._secret(field.name, table, path, (forms or {}).get(field.name))
             else:
                 value = self._value(field, table, path)
             if value is not _ABSENT:
@@ -139,7 +144,7 @@ class Reader:
             where, f"names {file}, which cannot be read: {reason}", "Check the file and its permissions"
         )
 
-    def _secret(self, key: str, table: Mapping[str, Any], path: str) -> Any:
+    def _secret(self, key: str, table: Mapping[str, Any], path: str, form: Form | None) -> Any:
         where = dotted(path, key)
         plain, file_key = table.get(key), f"{key}_file"
         if plain is not None and not isinstance(plain, FromEnvironment):
@@ -156,7 +161,7 @@ class Reader:
                     where, f"is set by {plain.variable} and by {named.variable}", "Set only one of the two"
                 )
                 return _ABSENT
-            return self._secret_text(where, plain.text, f"is set by {plain.variable}, which")
+            return self._secret_text(where, plain.text, f"is set by {plain.variable}, which", form)
         if named is None:
             return _ABSENT
         name = named.text if isinstance(named, FromEnvironment) else named
@@ -179,9 +184,9 @@ class Reader:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             self._unreadable(dotted(path, file_key), file, reason or str(error))
             return _ABSENT
-        return self._secret_text(dotted(path, file_key), text, f"names {file}, which")
+        return self._secret_text(dotted(path, file_key), text, f"names {file}, which", form)
 
-    def _secret_text(self, where: str, text: str, source: str) -> Any:
+    def _secret_text(self, where: str, text: str, source: str, form: Form | None) -> Any:
         """Return the secret; `source` begins the sentence of what is wrong with it."""
         text = text.strip()
         if not text:
@@ -191,6 +196,11 @@ class Reader:
             self.problem(
                 where, f"{source} has more than one line", "Leave the secret alone in it, as a single line"
             )
+            return _ABSENT
+        mistake = None if form is None else form(text)
+        if mistake is not None:
+            what, remedy = mistake
+            self.problem(where, f"{source} {what}", remedy)
             return _ABSENT
         return Secret(text)
 

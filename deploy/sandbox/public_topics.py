@@ -45,6 +45,8 @@ class TopicReader:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                # The broker tells of an end only after it waited this long for more.
+                "fetch.wait.max.ms": 20,
                 "auto.offset.reset": "error",
                 "log_level": 0,
             }

@@ -209,7 +209,12 @@ async def read_truth(control_url: str, account: str | None = None) -> list[dict[
 
 
 async def await_truth(
-    control_url: str, table: StateTable, *, within_s: float, account: str | None = None
+    control_url: str,
+    table: StateTable,
+    *,
+    within_s: float,
+    account: str | None = None,
+    every_s: float = _COMPARE_PERIOD_S,
 ) -> Comparison:
     """Compare again and again until state equals truth or the time is over; return the last comparison."""
     deadline = time.monotonic() + within_s
@@ -224,7 +229,7 @@ async def await_truth(
         comparison = compare_truth_and_state(truths, mine)
         if not comparison.differences or time.monotonic() > deadline:
             return comparison
-        await asyncio.sleep(_COMPARE_PERIOD_S)
+        await asyncio.sleep(every_s)
 
 
 def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:

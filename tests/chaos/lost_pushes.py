@@ -1,4 +1,4 @@
-"""A campaign whose pushes the gateway drops while the bridge is away, and what becomes of the fleet afterwards.
+"""Upgrades whose pushes the gateway drops while the bridge is away, and what becomes of the fleet afterwards.
 
 The rules' own periods are an hour here, so nothing but the gap makes the states true again.
 """
@@ -23,10 +23,9 @@ from tests.chaos.campaign import CONVERGE_WITHIN_S, POLL_S, Bridge
 
 PARTITIONS: Final = 12
 _HOUR: Final = "3600"
-_RETENTION_S: Final = 24
-_MARGIN_S: Final = 18
-_FOLD_S: Final = 1.0
-"""An answer that is on its topic takes milliseconds to be folded."""
+_RETENTION_S: Final = 17
+_MARGIN_S: Final = 12
+"""Between them lies the time to be away; a tenth of the margin is how often the bridge tells how far it read."""
 _WHILE_AWAY_S: Final = 60
 _AT_THE_END_S: Final = 1
 _ENVIRONMENT: Final = {
@@ -39,7 +38,10 @@ _ENVIRONMENT: Final = {
     "OTA_BRIDGE__POLICY__INSTALLING_STALL_S": _HOUR,
     # What only costs time here: before a device is asked about for the first time, and between two answers.
     "OTA_BRIDGE__POLICY__HINT_LOOKUP_S": "0.2",
-    "OTA_BRIDGE__POLICY__TWICE_APART_S": "2",
+    "OTA_BRIDGE__POLICY__NEW_ATTEMPT_LOOKUP_S": "0.2",
+    "OTA_BRIDGE__POLICY__STALE_LOOKUP_S": "0.5",
+    "OTA_BRIDGE__POLICY__JITTER_S": "0.1",
+    "OTA_BRIDGE__POLICY__TWICE_APART_S": "1",
 }
 
 
@@ -48,8 +50,8 @@ class Aftermath(Struct, frozen=True, kw_only=True):
 
     known: int
     """Devices the bridge knew before it went away."""
-    idle: int
-    """Of those, never upgraded so far: nobody tells of what happens to them while the bridge is away."""
+    missed: int
+    """Upgraded while it was away: not one push of those upgrades was left."""
     dropped: int
     """What waited at the gateway for the bridge to come back and was dropped, counted in the producer's batches."""
     comparison: Comparison
@@ -68,42 +70,47 @@ class Aftermath(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return (
-            f"{self.comparison}; {self.known} devices known before, {self.idle} idle; {self.dropped} batches of pushes"
-            f" dropped; gaps by partition {dict(sorted(self.gaps.items()))}, {self.gap_lookups} lookups of them; "
-            f"{len(self.broken_revisions)} holes or repeats"
+            f"{self.comparison}; {self.known} devices known before, {self.missed} upgraded meanwhile; "
+            f"{self.dropped} batches of pushes dropped; gaps by partition {dict(sorted(self.gaps.items()))}, "
+            f"{self.gap_lookups} lookups of them; {len(self.broken_revisions)} holes or repeats"
         )
 
 
 async def lose_pushes_while_away(
-    sandbox: Sandbox, log_file: Path, *, devices: int, rate_per_s: float, seed: int
+    sandbox: Sandbox, log_file: Path, *, devices: int, rate_per_s: float, missed: int, seed: int
 ) -> Aftermath:
-    """Let the bridge see a campaign begin, kill it, let the rest happen and its pushes expire, and start it again."""
+    """Let the bridge see a campaign begin, kill it, let the rest happen and its pushes expire, and start it again.
+
+    While it is away a second campaign upgrades `missed` devices, so that there are pushes to drop on any machine: some
+    that have been upgraded already, and new ones where all are busy.
+    """
     (account,) = sandbox.description["accounts"]
     servers = sandbox.description["kafka"]["bootstrap_servers"]
     bridge = Bridge(sandbox, log_file, environment=_ENVIRONMENT)
     async with httpx.AsyncClient(
         base_url=sandbox.description["control_url"], trust_env=False, timeout=60
     ) as control:
-        body = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
-        campaign = (await control.post("/campaigns", json=body)).json()["id"]
+        campaigns = [await _order(control, account, devices, rate_per_s, seed)]
         bridge.start()
         try:
             with StateTable(servers) as table:
-                known, idle = await _see_fleet(control, bridge, table, servers)
+                known = await _see_fleet(control, bridge, servers)
                 await bridge.kill()
+                away = asyncio.create_task(asyncio.sleep(_RETENTION_S - _MARGIN_S + 0.5))
                 began = await asyncio.to_thread(_gaps, servers)
                 asked = await asyncio.to_thread(_gap_lookups, servers)
-                away = asyncio.create_task(asyncio.sleep(_RETENTION_S - _MARGIN_S + 0.5))
                 # From here on the cloud does not take an expired push for one that was read.
                 (await control.put("/faults", json={"ttl_s": _WHILE_AWAY_S})).raise_for_status()
-                while (await control.get(f"/campaigns/{campaign}")).json()["state"] != "finished":
-                    await asyncio.sleep(POLL_S)
+                campaigns.append(await _order(control, account, missed, rate_per_s, seed + 1000))
+                for campaign in campaigns:
+                    while (await control.get(f"/campaigns/{campaign}")).json()["state"] != "finished":
+                        await asyncio.sleep(POLL_S)
                 dropped = await _expire(sandbox, control)
                 await away
 
                 bridge.start()
                 comparison = await await_truth(
-                    sandbox.description["control_url"], table, within_s=CONVERGE_WITHIN_S
+                    sandbox.description["control_url"], table, within_s=CONVERGE_WITHIN_S, every_s=POLL_S
                 )
                 events = await asyncio.to_thread(read_events, servers)
                 await asyncio.to_thread(table.refresh)
@@ -113,7 +120,7 @@ async def lose_pushes_while_away(
     assert code == 0, f"the bridge stopped with exit code {code}"
     return Aftermath(
         known=known,
-        idle=idle,
+        missed=missed,
         dropped=dropped,
         comparison=comparison,
         broken_revisions=broken,
@@ -122,10 +129,15 @@ async def lose_pushes_while_away(
     )
 
 
-async def _see_fleet(
-    control: httpx.AsyncClient, bridge: Bridge, table: StateTable, servers: str
-) -> tuple[int, int]:
-    """Return how many devices there are, and how many idle ones, once each was asked about and answered.
+async def _order(control: httpx.AsyncClient, account: str, devices: int, rate_per_s: float, seed: int) -> str:
+    """Begin a campaign; return its id."""
+    body = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
+    campaign: str = (await control.post("/campaigns", json=body)).raise_for_status().json()["id"]
+    return campaign
+
+
+async def _see_fleet(control: httpx.AsyncClient, bridge: Bridge, servers: str) -> int:
+    """Return how many devices there are, once each was asked about and answered.
 
     And once the bridge has told how far it read: a gap is about what was known before.
     """
@@ -138,9 +150,7 @@ async def _see_fleet(
         if answered >= truth and len({told["source_partition"] for _, told in progress}) == EVENT_PARTITIONS:
             break
         await asyncio.sleep(POLL_S)
-    await asyncio.sleep(_FOLD_S)
-    await asyncio.to_thread(table.refresh)
-    return len(truth), sum(state["status"] == "idle" for state in table.states.values())
+    return len(truth)
 
 
 async def _expire(sandbox: Sandbox, control: httpx.AsyncClient) -> int:
@@ -187,6 +197,8 @@ def _read(servers: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            # The broker tells of an end only after it waited this long for more.
+            "fetch.wait.max.ms": 20,
         }
     )
     found: list[tuple[int, dict[str, Any]]] = []

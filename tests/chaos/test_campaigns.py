@@ -82,7 +82,7 @@ async def test_every_ending_is_told_as_it_was(sandbox: Sandbox, tmp_path: Path) 
 async def test_three_times_everything_is_dropped_and_found_again(sandbox: Sandbox, tmp_path: Path) -> None:
     for seed in (14, 15, 16):
         aftermath = await lose_pushes_while_away(
-            sandbox, tmp_path / "bridge.log", devices=1000, rate_per_s=50, seed=seed
+            sandbox, tmp_path / "bridge.log", devices=1000, rate_per_s=50, missed=200, seed=seed
         )
 
         print(aftermath)

@@ -15,6 +15,7 @@ import pytest
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics
 from bridge.kafka.writer import KafkaWriter
+from consumer import stopped
 from consumer.secret import Secret
 from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord, Sink, TopicName
@@ -79,8 +80,13 @@ async def silent_gateway() -> AsyncIterator[str]:
 
 
 async def test_a_refused_a_slow_and_a_silent_account_hold_nobody_up(
-    brokers: Brokers, settings: KafkaSettings, gateway_account: GatewayAccount, writer: KafkaWriter
+    brokers: Brokers,
+    settings: KafkaSettings,
+    gateway_account: GatewayAccount,
+    writer: KafkaWriter,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(stopped, "FIRST_PAUSE_S", 2.0)
     slow_id, slow_key = secrets.token_hex(10), secrets.token_hex(16)
     address = await brokers.pulsar.create_account(slow_id, slow_key)
     slow = changed(
@@ -121,6 +127,12 @@ async def test_a_refused_a_slow_and_a_silent_account_hold_nobody_up(
 
         sink.let_go.set()
         await until(lambda: running.account("slow").acknowledged == 400)
+
+        # Whatever was refused is mended at the platform: nobody has to start anything anew.
+        key = refused.access_key.reveal()
+        await brokers.pulsar.create_account(refused.access_id, key)
+        await until(lambda: running.account("refused").state == "running")
+        assert running.account("refused").asked_again_in_s is None
         await running.close()
     platform.close()
     slow_platform.close()

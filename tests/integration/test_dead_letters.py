@@ -158,6 +158,7 @@ async def test_list_counts_all_and_shows_the_latest_that_were_committed(house: H
         "too_large": 1,
         "malformed_envelope": 1,
     }
+    assert summary["remedies"].keys() == summary["by_reason"].keys()
     assert (summary["matching"], summary["listed"]) == (13, 5)
     assert [entry["received_at_ms"] - BEGAN_AT_MS for entry in listed] == [8, 9, 100, 100, 100]
     assert {entry["source_position"] for entry in listed if entry["is_cut"]} == {"tuya-test/event/3:9:1:-1"}

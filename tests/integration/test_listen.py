@@ -89,7 +89,7 @@ def told_numbers(lines: list[dict[str, Any]]) -> list[int]:
 
 
 async def test_every_message_is_shown_and_counted_with_options_alone(
-    listener: Listener, platform: Platform, gateway_account: GatewayAccount
+    listener: Listener, platform: Platform, gateway_account: GatewayAccount, tmp_path: Path
 ) -> None:
     key = gateway_account.access_key.reveal()
     platform.push(sealed({"devId": "d", "status": []}, key=key, protocol=4), device="d")
@@ -98,10 +98,14 @@ async def test_every_message_is_shown_and_counted_with_options_alone(
     platform.push(sealed(upgrade_status("d"), key="x" * 32), device="d")
     platform.flush()
 
-    code, lines, complaint = await listener.run(*listener.options(), "--limit", "6")
+    kept = tmp_path / "letters.jsonl"
+    code, lines, complaint = await listener.run(*listener.options(), "--limit", "6", "--save", str(kept))
 
     assert (code, complaint) == (0, "")
     *shown, summary = lines
+    assert [json.loads(line) for line in kept.read_bytes().splitlines()] == [
+        line["dead_letter"] for line in shown if line["type"] == "dead_letter"
+    ]
     assert told_numbers(shown) == list(range(5))
     assert [line["dead_letter"]["reason"] for line in shown if line["type"] == "dead_letter"] == [
         "bad_signature"

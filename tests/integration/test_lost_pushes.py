@@ -10,8 +10,8 @@ import pytest
 from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.lost_pushes import lose_pushes_while_away
 
-SPEED = 8.0
-"""Upgrades take 1 to 4 s."""
+SPEED = 16.0
+"""Upgrades take 1 to 2 s."""
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ async def test_what_the_gateway_dropped_while_the_bridge_was_away_is_asked_for(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
     aftermath = await lose_pushes_while_away(
-        sandbox, tmp_path / "bridge.log", devices=40, rate_per_s=4, seed=4
+        sandbox, tmp_path / "bridge.log", devices=40, rate_per_s=40, missed=20, seed=4
     )
 
     print(aftermath)

@@ -208,7 +208,7 @@ def test_example_passes_its_own_check(
 ) -> None:
     assert run_command(["config", "example"]) == 0
     (tmp_path / "ota-bridge.toml").write_text(capsys.readouterr().out)
-    (tmp_path / "access-key.txt").write_text("a-very-secret-key")
+    (tmp_path / "access-key.txt").write_text("a-very-secret-access-key")
     monkeypatch.chdir(tmp_path)
 
     assert run_command(["check-config"]) == 0
@@ -219,7 +219,7 @@ def test_example_passes_its_own_check(
 def test_stage_without_an_account_for_it_is_a_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "key").write_text("a-very-secret-key")
+    (tmp_path / "key").write_text("a-very-secret-access-key")
     file = tmp_path / "ota-bridge.toml"
     file.write_text(
         "kafka.bootstrap_servers = 'localhost:9092'\n[accounts.demo]\ncloud = 'tuya-cloud'\naccess_id = 'id'\n"

@@ -146,6 +146,18 @@ def test_every_reason_has_a_remedy() -> None:
     assert not any("{" in remedy_of(reason) for reason in REMEDIES)
 
 
+def test_what_to_do_stands_beside_every_reason_in_the_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    (meta,) = DeadLetterReason.__metadata__
+
+    _show_list([], Counter(meta.examples))
+
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {f"1 {reason} {remedy_of(reason)}." for reason in meta.examples} <= {*lines}
+
+
 @pytest.mark.parametrize("columns", ["30", "80"])
 def test_a_key_is_on_one_line_however_narrow_the_terminal(
     columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -16,8 +16,9 @@ import pytest
 
 from bridge.cli import run_command
 from bridge.cli.options import KEY_VARIABLE
-from consumer.captured import NOWHERE, CapturedMessage, judge
+from consumer.captured import NOWHERE, CapturedMessage, Judgement, judge
 from schemas import DeadLetter
+from schemas.vocabulary import DeadLetterReason
 from tests.gateway_messages import (
     ACCESS_KEY,
     PREVIOUS_KEY,
@@ -33,6 +34,12 @@ from tests.gateway_messages import (
 BODY = upgrade_status("d1", "41", description="at 5 %")
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def words(enumeration: Any) -> list[str]:
+    """The examples of an open enumeration."""
+    (meta,) = enumeration.__metadata__
+    return list(meta.examples)
 
 
 @pytest.fixture
@@ -148,6 +155,52 @@ def test_what_is_decrypted_but_not_rightly_signed_or_not_understood_ends_with_5(
     code, out, _ = run(nobody, "--em", "aes_gcm", "--access-key-file", key_file, "--json")
     told = json.loads(out)
     assert (code, told["refusals"], told["dead_letter"]) == (5, [], "unknown_shape")
+
+
+def refused() -> dict[str, bytes]:
+    """A message for each reason to make a dead letter of it."""
+    fields = envelope(BODY)
+    unsigned = {name: value for name, value in fields.items() if name != "sign"}
+    strange = msgspec.structs.replace(letter(sealed(BODY)), properties={"em": "aes_siv"})
+    return {
+        "too_large": sealed(BODY | {"padding": "x" * 1024 * 1024}),
+        "malformed_envelope": b"{",
+        "duplicate_key": sealed(BODY).replace(b'"pv":', b'"t":1,"pv":', 1),
+        "missing_signature": compact(unsigned),
+        "bad_signature": compact(fields | {"sign": "0" * 32}),
+        "unknown_encryption": msgspec.json.encode(strange),
+        "undecryptable": compact(signed({**unsigned, "data": "AAAA"})),
+        "malformed_body": sealed(b"[]"),
+        "unknown_shape": sealed({"bizCode": "upgradeStatus", "bizData": {}}),
+        "id_conflict": sealed(BODY | {"devId": "d2"}),
+        "internal_error": sealed(BODY),
+    }
+
+
+@pytest.mark.parametrize("reason", [*words(DeadLetterReason)])
+def test_every_reason_to_refuse_a_message_is_told_with_what_to_do(
+    reason: str, run: Run, key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refused()[reason]
+    if reason == "internal_error":
+        defect = Judgement(dead_letter=letter(message, reason=reason, detail="TypeError"))
+        monkeypatch.setattr("bridge.cli.decrypt.judge", lambda *_: defect)
+    options = ["--access-key-file", key_file]
+    if reason != "unknown_encryption":
+        options += ["--em", "aes_gcm"]
+
+    code, out, _ = run(message, *options, "--json")
+    told = json.loads(out)
+    in_words = " ".join(run(message, *options, "--no-json")[1].split())
+
+    assert (code, told["dead_letter"]) == (5, reason)
+    assert told["dead_letter_remedy"]
+    assert f"{told['dead_letter_remedy']}." in in_words
+    assert "another version" not in in_words
+    # Each remedy is said once.
+    for refusal in told["refusals"]:
+        assert in_words.count(f"{refusal['remedy']}.") == 1
+        assert refusal["remedy"]
 
 
 def test_where_the_signature_is_right_it_is_told_that_the_key_is(run: Run, key_file: str) -> None:

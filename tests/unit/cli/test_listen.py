@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from bridge.cli import run_command
+from bridge.cli.failure import CommandFailed
+from bridge.cli.kept_letters import KeptLetters
 from bridge.cli.listening import (
     JsonScreen,
     Notes,
@@ -22,6 +25,7 @@ from bridge.cli.listening import (
     summary_rows,
 )
 from bridge.cli.push_lines import dead_letter_line, observation_line
+from bridge.exit_codes import ExitCode
 from consumer.ingest import Ingest
 from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.statistics import AccountStatistics, Counters
@@ -158,6 +162,73 @@ async def test_what_nobody_reads_any_more_is_never_confirmed(
     assert closed.value.confirmed == 0
 
 
+async def test_what_was_not_understood_is_kept_in_a_file_that_decrypt_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, key_file = tmp_path / "letters.jsonl", tmp_path / "key.txt"
+    key_file.write_text(ACCESS_KEY)
+    given = records(
+        sealed(upgrade_status("d1")),
+        b"not json",
+        sealed({"bizCode": "upgradeStatus"}),
+        sealed({"devId": "d"}),
+    )
+    with KeptLetters(file) as kept:
+        sink = ScreenSink(TextScreen(), limit=None, enough=print, keep=kept.add)
+        await sink.write(given)
+
+    lines = file.read_bytes().splitlines()
+    assert lines == [record.value for record in given if record.topic == "dead-letters"]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines[1] + b"\n")))
+    assert run_command(["decrypt", "--access-key-file", str(key_file), "--json"]) == 5
+    assert json.loads(capsys.readouterr().out)["dead_letter"] == "unknown_shape"
+
+    assert run_command(["decrypt", str(file), "--access-key-file", str(key_file)]) == 5
+    assert f"holds {len(lines)} lines of JSON" in capsys.readouterr().err
+
+
+async def test_what_cannot_be_kept_is_never_confirmed() -> None:
+    def full(_letter: bytes) -> None:
+        raise CommandFailed(ExitCode.UNEXPECTED, "no room")
+
+    sink = ScreenSink(TextScreen(), limit=None, enough=print, keep=full)
+    given = records(sealed(upgrade_status("d1")), b"not json", sealed(upgrade_status("d2")))
+
+    with pytest.raises(SinkClosed) as closed:
+        await sink.write(given)
+
+    assert (closed.value.confirmed, sink.shown.lines, str(sink.failure)) == (1, 1, "no room")
+
+
+def test_a_file_that_is_there_is_never_written_to_and_an_empty_one_never_left(tmp_path: Path) -> None:
+    key_file = tmp_path / "key.txt"
+    key_file.write_text(ACCESS_KEY)
+
+    with pytest.raises(CommandFailed, match=r"--save: .*key\.txt is there already"):
+        KeptLetters(key_file)
+    with pytest.raises(CommandFailed, match="cannot be made: No such file or directory"):
+        KeptLetters(tmp_path / "nowhere" / "letters.jsonl")
+    with KeptLetters(tmp_path / "letters.jsonl"):
+        pass
+
+    assert key_file.read_text() == ACCESS_KEY
+    assert [file.name for file in tmp_path.iterdir()] == ["key.txt"]
+
+
+async def test_the_summary_tells_how_to_look_into_what_was_not_understood() -> None:
+    told, all_of_it = await statistics(), shown(status=1, dead_letters=2)
+
+    (_, without), (_, kept) = remarks(told, all_of_it), remarks(told, all_of_it, kept="letters.jsonl")
+
+    assert "with --save FILE the next such messages are" in without
+    assert "`head -n 1 letters.jsonl | ota-bridge decrypt`" in kept
+    assert "still encrypted" in kept
+    assert not any("--save" in remark for remark in remarks(told, shown(status=1)))
+
+
 async def test_the_summary_tells_what_became_of_every_message(capsys: pytest.CaptureFixture[str]) -> None:
     told = await statistics(
         received=1210,
@@ -181,6 +252,7 @@ async def test_the_summary_tells_what_became_of_every_message(capsys: pytest.Cap
     ]
     assert [remark.partition(":")[0] for remark in remarks(told, all_of_it)] == [
         "bad_signature",
+        "What was not understood is shown once and not kept",
         "Some messages still come with the previous access key",
     ]
 
@@ -298,13 +370,16 @@ def test_an_access_key_that_cannot_be_one_is_a_mistake_not_a_crash(
     (config.parent / "key.txt").write_text("short")
 
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
-    assert "Account demo: the access key is too short" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert "accounts.demo.access_key_file: names" in complaint
+    assert "which has 5 characters, and an access key at least 24" in complaint
 
 
 def test_mistakes_in_options_are_told_by_the_options_names(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "short.txt").write_text("short")
     monkeypatch.chdir(tmp_path / "elsewhere")
     good = {
         "--url": "pulsar+ssl://127.0.0.1:1",
@@ -313,7 +388,9 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         "--subscription": "s",
     }
     for change, told in (
-        ({"--url": "http://127.0.0.1"}, "--url: is not a complete address"),
+        ({"--url": "http://127.0.0.1"}, "--url: begins with http://"),
+        ({"--url": "pulsar+ssl://127.0.0.1"}, "--url: names no port"),
+        ({"--access-key-file": str(tmp_path / "short.txt")}, "short.txt, which has 5 characters"),
         ({"--url": ACCESS_KEY}, "--url: is not a complete address"),
         ({"--access-key-file": ACCESS_KEY}, "--access-key-file: no such file in"),
         ({"--access-key-file": "/"}, "--access-key-file: names /, which is not a file"),
@@ -334,7 +411,7 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         assert "  --url: is not" in capsys.readouterr().err
     config.write_text(config.read_text().replace("pulsar+ssl", "http"))
     assert run_command(["listen", "-c", str(config), "--shared"]) == 2
-    assert "accounts.demo.gateway.url: is not" in capsys.readouterr().err
+    assert "accounts.demo.gateway.url: begins with http://" in capsys.readouterr().err
 
 
 def test_without_any_account_the_ways_to_name_one_are_told(

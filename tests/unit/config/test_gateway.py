@@ -23,7 +23,7 @@ sign_policy = "warn"
 """
 ONLY_OPTIONS = {
     "access_id": "other-id",
-    "access_key": FromEnvironment("KEY", "another-secret-key"),
+    "access_key": FromEnvironment("KEY", "another-secret-access-key"),
     "gateway.url": "pulsar+ssl://other.example.com:7285",
     "gateway.subscription": "other-id-sub",
 }
@@ -31,7 +31,7 @@ ONLY_OPTIONS = {
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    (tmp_path / "key.txt").write_text("a-very-secret-key\n")
+    (tmp_path / "key.txt").write_text("a-very-secret-access-key\n")
     file = tmp_path / "ota-bridge.toml"
     file.write_text(TABLES)
     return file
@@ -56,7 +56,7 @@ def test_a_file_without_kafka_is_enough_and_its_subscription_is_the_daemons(file
     listened = loaded(file)
 
     assert (listened.account.name, listened.account.access_id) == ("demo", "demo-id")
-    assert listened.account.access_key == Secret("a-very-secret-key")
+    assert listened.account.access_key == Secret("a-very-secret-access-key")
     assert listened.account.gateway.sign_policy == "warn"
     assert listened.is_daemons
 
@@ -79,7 +79,7 @@ def test_options_alone_describe_an_account(tmp_path: Path) -> None:
     listened = loaded(tmp_path / "missing.toml", ONLY_OPTIONS)
 
     assert (listened.account.name, listened.account.cloud) == ("listen", "tuya-cloud")
-    assert listened.account.access_key == Secret("another-secret-key")
+    assert listened.account.access_key == Secret("another-secret-access-key")
     assert not listened.is_daemons
 
 
@@ -91,15 +91,15 @@ def test_options_alone_leave_a_configured_account_out_but_know_its_subscription(
 
 def test_a_key_from_the_options_replaces_the_configured_file(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.txt"
-    other.write_text("the-other-secret")
-    environment = {"OTA_BRIDGE__ACCOUNTS__DEMO__ACCESS_KEY": "from-the-environment"}
+    other.write_text("the-other-secret-access-key")
+    environment = {"OTA_BRIDGE__ACCOUNTS__DEMO__ACCESS_KEY": "from-the-environment-24-long"}
     (tmp_path / "key.txt").unlink()
     with_key_file = {"access_key_file": str(other)}
 
-    assert loaded(file, with_key_file).account.access_key == Secret("the-other-secret")
+    assert loaded(file, with_key_file).account.access_key == Secret("the-other-secret-access-key")
     file.write_text(TABLES.replace('access_key_file = "key.txt"', ""))
     assert loaded(file, with_key_file, environment=environment).account.access_key == Secret(
-        "the-other-secret"
+        "the-other-secret-access-key"
     )
 
 

@@ -33,7 +33,12 @@ def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> No
 
     gateway, api = configuration.gateways[0], configuration.apis[0]
     assert (gateway.name, gateway.cloud, gateway.access_id) == ("tuya-demo", "tuya-cloud", "access-id")
-    assert gateway.access_key == gateway.previous_access_key == api.access_key == Secret("a-very-secret-key")
+    assert (
+        gateway.access_key
+        == gateway.previous_access_key
+        == api.access_key
+        == Secret("a-very-secret-access-key")
+    )
     assert gateway.gateway.url == "pulsar+ssl://localhost:7285"
     assert api.api.url == "https://localhost:8443"
     assert configuration.kafka.bootstrap_servers == "localhost:9092"
@@ -171,17 +176,134 @@ def test_secret_in_plain_text_is_refused_and_not_repeated(written: Written, key:
     assert "hunter2" not in str(problems)
 
 
+@pytest.mark.parametrize("key", ["access_key", "previous_access_key"])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("abcde", "has 5 characters"),
+        ("a", "has 1 character,"),
+        ("a" * 23, "has 23 characters, and an access key at least 24"),
+        ("Access Secret: 0123456789abcdef", "holds characters"),
+        ("0123456789abcdef0123456789abcdé", "holds characters"),
+    ],
+)
+def test_access_key_that_cannot_be_one_is_refused_and_not_repeated(
+    written: Written, key: str, text: str, told: str
+) -> None:
+    path = f"accounts.tuya-demo.{key}"
+    (written.folder / "other.txt").write_text(text, encoding="utf-8")
+    written.set(f"{path}_file", "other.txt")
+
+    from_file = written.problems()
+    written.remove(f"{path}_file")
+    variable = variable_of(path)
+    from_environment = written.problems({variable: text})
+
+    assert (list(from_file), list(from_environment)) == ([f"{path}_file"], [path])
+    assert f"{written.folder / 'other.txt'}, which {told}" in from_file[f"{path}_file"]
+    assert f"{variable}, which {told}" in from_environment[path]
+    assert "Copy the whole Access Secret" in from_file[f"{path}_file"]
+    assert not any(word in f"{from_file}{from_environment}" for word in ("bcd", "0123", "aaa"))
+
+
+def test_shortest_access_key_is_taken(written: Written) -> None:
+    (written.folder / "key.txt").write_text("a" * 24)
+
+    assert written.load().gateways[0].access_key == Secret("a" * 24)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("pulsar+ssl://gateway.example.com", "names no port"),
+        ("pulsar+ssl://gateway.example.com/", "names no port"),
+        ("pulsar+ssl://gateway.example.com:7285/event", "has a path or a query"),
+        ("pulsar+ssl://gateway.example.com:7285?topic=event", "has a path or a query"),
+        ("pulsar+ssl://gateway.example.com:7285/#event", "has a path or a query"),
+        (
+            "wss://gateway.example.com:8285/",
+            "begins with wss://. Write pulsar+ssl://host:7285: the WebSocket",
+        ),
+        (
+            "https://openapi.example.com",
+            "begins with https://. Write pulsar+ssl://host:7285: this one is the API",
+        ),
+        ("http+something-that-may-be-a-secret://a:1", "begins with http… (35 characters)://"),
+        ("gateway.example.com:7285", "is not a complete address"),
+        ("//gateway.example.com:7285", "is not a complete address"),
+        ("pulsar+ssl://:7285", "is not a complete address"),
+        ("pulsar+ssl://gateway.example.com:0", "is not a complete address"),
+        ("pulsar+ssl://gateway.example.com:72850", "is not a complete address"),
+        ("pulsar+ssl://a:7285,b:7285", "is not a complete address"),
+        ("pulsar+ssl://access-id@gateway.example.com:7285", "carries credentials"),
+        ("pulsar+ssl://:key@gateway.example.com:7285", "carries credentials"),
+        ("pulsar://gateway.example.com:7285", "is not encrypted"),
+        ("", "is not a complete address"),
+    ],
+)
+def test_gateway_address_that_cannot_be_one_is_one_mistake(written: Written, url: str, told: str) -> None:
+    written.set("accounts.tuya-demo.gateway.url", url)
+
+    problems = written.problems()
+
+    assert list(problems) == ["accounts.tuya-demo.gateway.url"]
+    assert problems["accounts.tuya-demo.gateway.url"].startswith(told)
+    assert "pulsar+ssl://" in problems["accounts.tuya-demo.gateway.url"].partition(". ")[2]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://openapi.example.com/v1.0", "has a path or a query"),
+        ("https://openapi.example.com?token=hunter2", "has a path or a query"),
+        ("pulsar+ssl://gateway.example.com:7285", "begins with pulsar+ssl://. Write https://host, or"),
+        ("openapi.example.com", "is not a complete address"),
+        ("https:openapi.example.com", "is not a complete address"),
+        ("https://id:hunter2@openapi.example.com", "carries credentials"),
+        ("http://openapi.example.com", "is not encrypted"),
+    ],
+)
+def test_api_address_that_cannot_be_one_is_one_mistake(written: Written, url: str, told: str) -> None:
+    written.set("accounts.tuya-demo.api.url", url)
+
+    problems = written.problems()
+
+    assert list(problems) == ["accounts.tuya-demo.api.url"]
+    assert problems["accounts.tuya-demo.api.url"].startswith(told)
+    assert "https://" in problems["accounts.tuya-demo.api.url"].partition(". ")[2]
+    assert "hunter2" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    ("gateway", "api"),
+    [
+        ("pulsar+ssl://gateway.example.com:7285", "https://openapi.example.com"),
+        # As the platform's own pages write them.
+        ("pulsar+ssl://gateway.example.com:7285/", "https://openapi.example.com/"),
+        ("pulsar+ssl://[::1]:7285", "https://[::1]:8443"),
+        ("PULSAR+SSL://gateway.example.com:7285", "HTTPS://openapi.example.com:443"),
+    ],
+)
+def test_address_that_can_be_one_is_taken(written: Written, gateway: str, api: str) -> None:
+    written.set("accounts.tuya-demo.gateway.url", gateway)
+    written.set("accounts.tuya-demo.api.url", api)
+
+    configuration = written.load()
+
+    assert (configuration.gateways[0].gateway.url, configuration.apis[0].api.url) == (gateway, api)
+
+
 def test_empty_secret_file_is_named(written: Written) -> None:
     (written.folder / "key.txt").write_text("\n")
 
     assert list(written.problems()) == ["accounts.tuya-demo.access_key_file"]
 
 
-@pytest.mark.parametrize("text", ["a-very-secret-key", "a-very-secret-key\n", "a-very-secret-key\r\n"])
-def test_one_line_break_behind_a_secret_is_not_part_of_it(written: Written, text: str) -> None:
-    (written.folder / "key.txt").write_bytes(text.encode())
+@pytest.mark.parametrize("line_break", ["", "\n", "\r\n"])
+def test_one_line_break_behind_a_secret_is_not_part_of_it(written: Written, line_break: str) -> None:
+    (written.folder / "key.txt").write_bytes(f"a-very-secret-access-key{line_break}".encode())
 
-    assert written.load().apis[0].access_key == Secret("a-very-secret-key")
+    assert written.load().apis[0].access_key == Secret("a-very-secret-access-key")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +369,7 @@ def test_environment_goes_over_the_file(written: Written) -> None:
             "OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS": "kafka-1:9092,kafka-2:9092",
             "OTA_BRIDGE__KAFKA__PARTITIONS": "6",
             "OTA_BRIDGE__HTTP__STATUS": "false",
-            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY": "1234",
+            "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY": "one-more-secret-access-key",
             "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__GATEWAY__TOPICS": "event,event-test",
             "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__GATEWAY__FILTER_PROTOCOLS": "[4]",
             "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__API__RATE_PER_S": "2",
@@ -259,7 +381,7 @@ def test_environment_goes_over_the_file(written: Written) -> None:
     assert configuration.kafka.bootstrap_servers == "kafka-1:9092,kafka-2:9092"
     assert configuration.kafka.partitions == 6
     assert not configuration.http.status
-    assert configuration.gateways[0].access_key == Secret("1234")
+    assert configuration.gateways[0].access_key == Secret("one-more-secret-access-key")
     assert configuration.gateways[0].gateway.topics == ("event", "event-test")
     assert configuration.gateways[0].gateway.filter_protocols == (4,)
     assert configuration.apis[0].api.rate_per_s == 2.0
@@ -281,11 +403,11 @@ def test_mistake_in_the_environment_names_path_and_variable(written: Written) ->
 
 
 def test_secret_may_come_from_a_file_that_the_environment_names(written: Written) -> None:
-    (written.folder / "other.txt").write_text("another-secret-key")
+    (written.folder / "other.txt").write_text("another-secret-access-key")
 
     configuration = written.load({"OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY_FILE": "other.txt"})
 
-    assert configuration.apis[0].access_key == Secret("another-secret-key")
+    assert configuration.apis[0].access_key == Secret("another-secret-access-key")
 
 
 def test_secret_twice_in_the_environment_is_a_mistake(written: Written) -> None:
@@ -364,7 +486,7 @@ def test_configuration_never_shows_a_secret(written: Written) -> None:
 
     configuration = written.load({"OTA_BRIDGE__KAFKA__PASSWORD": "hunter2-hunter2"})
 
-    assert configuration.secrets() == {Secret("hunter2-hunter2"), Secret("a-very-secret-key")}
+    assert configuration.secrets() == {Secret("hunter2-hunter2"), Secret("a-very-secret-access-key")}
     assert "hunter2" not in repr(configuration)
     assert "a-very-secret" not in repr(configuration)
 
@@ -405,7 +527,7 @@ def test_file_that_does_not_exist_is_what_is_told(written: Written, optional: bo
 
 def test_example_is_a_configuration(written: Written) -> None:
     written.file.write_text(example(), encoding="utf-8")
-    (written.folder / "access-key.txt").write_text("a-very-secret-key")
+    (written.folder / "access-key.txt").write_text("a-very-secret-access-key")
 
     assert load(written.file, {}).account_names() == (ALIAS,)
 
@@ -415,7 +537,7 @@ def test_example_shows_every_default_as_it_is(written: Written) -> None:
     for line in example().splitlines():
         key, _, value = line.removeprefix("# ").partition(" =")
         lines.append(f"{key} ={value}" if line.startswith("# ") and key.isidentifier() and value else line)
-    (written.folder / "access-key.txt").write_text("a-very-secret-key")
+    (written.folder / "access-key.txt").write_text("a-very-secret-access-key")
     written.file.write_text(example(), encoding="utf-8")
     plain = load(written.file, {})
 

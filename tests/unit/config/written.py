@@ -32,7 +32,7 @@ class Written:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "ota-bridge.toml"
-        (folder / "key.txt").write_text("a-very-secret-key\n", encoding="utf-8")
+        (folder / "key.txt").write_text("a-very-secret-access-key\n", encoding="utf-8")
         self.tables = copy.deepcopy(COMPLETE)
 
     def set(self, path: str, value: object) -> None:

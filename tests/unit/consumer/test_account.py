@@ -20,40 +20,8 @@ from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import IngestProgress
 from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
+from tests.unit.consumer.played_gateway import PlayedGateway
 from tests.virtual_time import in_virtual_time
-
-
-class PlayedGateway:
-    """Delivers what the test says, and notes what is acknowledged."""
-
-    def __init__(self, *_: object, deliver: Any, caught_up: Any, partitions_known: Any, **__: object) -> None:
-        self.deliver = deliver
-        self.caught_up = caught_up
-        self.partitions_known = partitions_known
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.acknowledged: list[Slice] = []
-        self.unconfirmed = 0, 0
-
-    def start(self) -> None:
-        return
-
-    def is_connected(self) -> bool:
-        return True
-
-    def has_stepped_aside(self) -> bool:
-        return False
-
-    def is_paused(self) -> bool:
-        return False
-
-    def acknowledge(self, done: Slice) -> None:
-        self.acknowledged.append(done)
-
-    async def stop_receiving(self) -> None:
-        return
-
-    async def close(self, *, within_s: float) -> None:
-        assert within_s > 0
 
 
 class Sink:

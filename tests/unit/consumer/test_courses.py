@@ -115,11 +115,34 @@ def test_another_ledger_may_hide_a_hole() -> None:
     assert give(course, 0, 1, ledger=8) == [NEW, NEW]
 
 
-def test_a_platform_that_counts_from_the_start_again_is_followed() -> None:
+def test_a_platform_that_counts_from_the_start_again_begins_anew() -> None:
     course = began(5, 6)
     assert give(course, 5, 6, published_at_ms=1) == [CAME_BEFORE] * 2
-    assert give(course, 5, 6, published_at_ms=2) == [NEW] * 2
-    assert give(course, 0, 1, ledger=1, published_at_ms=2) == [NEW] * 2
+    assert give(course, 5, 6, published_at_ms=2) == [TOO_EARLY] * 2, "it may have begun too late"
+    assert give(course, 5, 6, 7, published_at_ms=2) == [NEW] * 3
+    assert give(course, 3, 4, ledger=1, published_at_ms=3) == [TOO_EARLY] * 2
+    assert give(course, 0, 1, 2, 3, ledger=1, published_at_ms=3) == [TOO_EARLY] * 4
+    assert give(course, 0, 1, 2, 3, 4, ledger=1, published_at_ms=3) == [NEW] * 5
+    assert give(course, 7, ledger=1, published_at_ms=4) == [TOO_EARLY], "its holes are seen"
+
+
+def test_what_was_passed_over_for_good_may_still_come_if_it_is_not_younger() -> None:
+    course = began(1)
+    assert give(course, 5, published_at_ms=9) == [TOO_EARLY]
+    assert give(course, 5, 6, published_at_ms=9) == [NEW] * 2
+    assert give(course, 3, published_at_ms=9) == [NEW]
+    assert give(course, 7, published_at_ms=9) == [NEW], "what came is still known"
+
+
+def test_an_old_hole_that_is_filled_by_a_clock_ahead_costs_a_question_and_loses_nothing() -> None:
+    course = began(1)
+    assert give(course, 5) == [TOO_EARLY]
+    assert give(course, 5, 6) == [NEW] * 2
+    assert give(course, 3, 5, 6, published_at_ms=2) == [TOO_EARLY] * 3
+    assert give(course, 3, published_at_ms=2) == [NEW]
+    assert give(course, 5, 6) == [TOO_EARLY] * 2
+    assert give(course, 3, published_at_ms=2) == [CAME_BEFORE]
+    assert give(course, 5, 6, 7) == [NEW] * 3
 
 
 def test_many_holes_are_not_remembered_for_ever() -> None:

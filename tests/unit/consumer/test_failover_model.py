@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.failover_model import LOST_CONNECTIONS, TROUBLE, Failover
+from tests.failover_model import LOST_CONNECTIONS, REBUILT, TROUBLE, Failover
 
 HISTORIES = 60
+REBUILT_HISTORIES = 120
 STEPS = 300
 
 
@@ -21,4 +22,14 @@ def test_copies_that_come_and_go_lose_nothing_and_keep_the_order(seed: int) -> N
 def test_connections_that_are_lost_inside_an_entry_lose_nothing(seed: int) -> None:
     failover = Failover(seed)
     failover.run(STEPS, TROUBLE | LOST_CONNECTIONS)
+    assert failover.faults == []
+
+
+@pytest.mark.parametrize("seed", range(REBUILT_HISTORIES))
+def test_platforms_that_are_rebuilt_with_lower_numbers_hide_no_hole(seed: int) -> None:
+    failover = Failover(seed)
+    failover.run(STEPS, TROUBLE | REBUILT)
+    assert (failover.faults, failover.disorder) == ([], [])
+    failover = Failover(seed)
+    failover.run(STEPS, TROUBLE | REBUILT | LOST_CONNECTIONS)
     assert failover.faults == []
