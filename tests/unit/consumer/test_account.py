@@ -62,7 +62,7 @@ def slices(*numbers: int, partition: int = 3, conflict_at: int | None = None) ->
 class House:
     """A running account with its played surroundings."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, sink: Sink | None = None) -> None:
         self.gateways: list[PlayedGateway] = []
 
         def build(*arguments: object, **others: Any) -> PlayedGateway:
@@ -77,7 +77,7 @@ class House:
         monkeypatch.setattr(account_module, "GatewayThread", build)
         monkeypatch.setattr(BacklogQuestion, "ask", ask)
         self.tells_backlog = True
-        self.sink = Sink()
+        self.sink = Sink() if sink is None else sink
         self.stop = asyncio.Event()
         self.ingest = AccountIngest(account(), self.sink, past=None, close_deadline_s=10.0)
         self.running = asyncio.create_task(self.ingest.run(self.stop))
@@ -198,5 +198,96 @@ def test_an_entry_of_which_a_message_was_not_confirmed_is_not_acknowledged(
             await house.running
         (done,) = house.gateway.acknowledged
         assert ([entry_id.entry_id() for entry_id in done.ended], done.message_count) == ([0], 3)
+
+    story()
+
+
+class SlowSink(Sink):
+    """Confirms a call when the test says so; may refuse a record as too large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[list[str], asyncio.Future[Sequence[int]]]] = []
+
+    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        answer: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+        self.calls.append(([record.topic for record in records], answer))
+        return await answer
+
+
+def test_writes_may_end_in_any_order_and_acknowledgements_keep_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, sink := SlowSink())
+        await asyncio.sleep(0.1)
+        for number in range(4):
+            house.gateway.deliver(slices(number))
+            await asyncio.sleep(0)
+        house.gateway.deliver([*slices(4), *slices(0, partition=5)])
+        house.gateway.deliver(slices(5))
+        await asyncio.sleep(0.1)
+
+        assert [topics for topics, _ in sink.calls] == [["observations"]] * account_module.WRITES
+        for _, answer in reversed(sink.calls[1:]):
+            answer.set_result(())
+            await asyncio.sleep(0.1)
+        # What waited meanwhile went together as soon as there was room for it.
+        assert sink.calls[account_module.WRITES][0] == ["observations"] * 3
+        assert house.gateway.acknowledged == []
+        sink.calls[account_module.WRITES][1].set_result(())
+        await asyncio.sleep(0.1)
+        assert [(done.partition, done.last_position.entry) for done in house.gateway.acknowledged] == [
+            ("event/5", 0)
+        ]
+        sink.calls[0][1].set_result(())
+        await asyncio.sleep(0.1)
+        acknowledged = [
+            done.last_position.entry for done in house.gateway.acknowledged if done.partition == "event/3"
+        ]
+        assert acknowledged == [0, 1, 2, 3, 4, 5]
+        house.stop.set()
+        await house.running
+
+    story()
+
+
+def test_only_the_source_partition_of_a_refused_record_waits_for_its_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, sink := SlowSink())
+        await asyncio.sleep(0.1)
+        house.gateway.deliver([*slices(0, 1), *slices(0, partition=5)])
+        await asyncio.sleep(0.1)
+        sink.calls[0][1].set_result([1])
+        await asyncio.sleep(0.1)
+
+        assert [done.partition for done in house.gateway.acknowledged] == ["event/5"]
+        assert sink.calls[1][0] == ["dead-letters"]
+        sink.calls[1][1].set_result(())
+        await asyncio.sleep(0.1)
+        assert [done.partition for done in house.gateway.acknowledged] == ["event/5", "event/3"]
+        house.stop.set()
+        await house.running
+
+    story()
+
+
+def test_a_cancelled_account_begins_no_other_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, sink := SlowSink())
+        await asyncio.sleep(0.1)
+        for number in range(account_module.WRITES + 3):
+            house.gateway.deliver(slices(number, partition=number))
+        await asyncio.sleep(0.1)
+        house.running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await house.running
+        assert len(sink.calls) == account_module.WRITES
+        assert house.gateway.acknowledged == []
 
     story()
