@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
+from bridge.clouds.settings import Check
 from bridge.config.environment import FromEnvironment, parse, variable_of
 from bridge.config.problems import Problem
 from bridge.typed import exists, no_such_file
 from consumer.secret import Secret
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-Check = Callable[[str, Mapping[str, Any], Callable[[str, str, str], None]], None]
-"""Looks at a table's valid values and reports what is wrong between them: see `bridge.config.checks`."""
 
 _ABSENT: Any = object()
 

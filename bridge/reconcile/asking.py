@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from bridge.clouds.errors import CloudError, DeviceUnsupported, SchemaMismatch, Unanswered
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Looked
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.limits import NotOwner
@@ -35,7 +35,7 @@ class Asking:
 
     def __init__(
         self,
-        account: ApiAccount,
+        account: AnyAccount,
         cloud: Cloud,
         circuit: Circuit,
         sink: Sink,

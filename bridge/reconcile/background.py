@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from bridge.clouds.errors import AccountStopped, CloudError
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.discovery import Discovery
@@ -44,7 +44,7 @@ class Background:
 
     def __init__(
         self,
-        account: ApiAccount,
+        account: AnyAccount,
         cloud: Cloud,
         circuit: Circuit,
         queue: LookupQueue,
@@ -108,7 +108,13 @@ class Background:
     async def _sweep(self) -> None:
         async with aclosing(self._cloud.sweep()) as pages:
             async for page in pages:
-                await self._sink.write([record_of(self._account, observation) for observation in page])
+                await self._sink.write(
+                    [
+                        record_of(self._account, observation)
+                        for looked in page
+                        for observation in looked.observations
+                    ]
+                )
                 await self._give_way()
 
     async def _admitted(self) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bridge.clouds import errors
-from bridge.clouds.transport import Answer
-from bridge.clouds.tuya_envelope import Envelope, open_envelope, result_of
-from bridge.clouds.tuya_errors import CODES, error_of
-from bridge.clouds.tuya_firmware import FirmwareItem, firmware_items, progress_of
-from bridge.clouds.tuya_status import INFORMATION, PROGRESS, information_status
-from bridge.clouds.tuya_token import token_of
+from bridge.clouds.clock import VendorTime
+from bridge.clouds.tuya.envelope import Envelope, open_envelope, result_of
+from bridge.clouds.tuya.errors import CODES, error_of
+from bridge.clouds.tuya.status import INFORMATION, PROGRESS, information_status
+from bridge.clouds.tuya.token import token_of
+from bridge.clouds.tuya_cloud.firmware import FirmwareItem, firmware_items, progress_of
+from bridge.clouds.wire import Answer
 
 DOCUMENTED = """{"result":{"channel":0,"current_version":"1.0.0","version":"2.0.0","upgrade_type":1,"timeout":60,
 "upgrade_status":1,"type_desc":"Bluetooth","desc":"Firmware update","control_type":0},"success":true}"""
@@ -178,12 +179,9 @@ def test_http_statuses_count_where_the_body_does_not_say_more() -> None:
 
 
 def test_ten_digits_of_time_are_seconds() -> None:
-    assert (opened('{"t":1573441137}').time_ms, opened('{"t":1573441137}').resolution_ms) == (
-        1573441137000,
-        1000,
-    )
-    assert opened('{"t":"1580399517143"}').time_ms == 1580399517143
-    assert opened('{"t":true}').time_ms is None
+    assert opened('{"t":1573441137}').time == VendorTime(at_ms=1573441137000, resolution_ms=1000)
+    assert opened('{"t":"1580399517143"}').time == VendorTime(at_ms=1580399517143)
+    assert opened('{"t":true}').time is None
 
 
 CLASSES = {

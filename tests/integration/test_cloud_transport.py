@@ -16,7 +16,8 @@ import trustme
 
 from bridge.clouds import errors
 from bridge.clouds.settings import ApiSettings
-from bridge.clouds.transport import Answer, HttpTransport, Request
+from bridge.clouds.transport import HttpTransport
+from bridge.clouds.wire import Answer, Request
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 

@@ -33,7 +33,12 @@ def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> No
 
     gateway, api = configuration.gateways[0], configuration.apis[0]
     assert (gateway.name, gateway.cloud, gateway.access_id) == ("tuya-demo", "tuya-cloud", "access-id")
-    assert gateway.access_key == gateway.previous_access_key == api.access_key == Secret("a-very-secret-key")
+    assert (
+        gateway.access_key
+        == gateway.previous_access_key
+        == api.credentials.access_key
+        == Secret("a-very-secret-key")
+    )
     assert gateway.gateway.url == "pulsar+ssl://localhost:7285"
     assert api.api.url == "https://localhost:8443"
     assert configuration.kafka.bootstrap_servers == "localhost:9092"
@@ -181,7 +186,7 @@ def test_empty_secret_file_is_named(written: Written) -> None:
 def test_one_line_break_behind_a_secret_is_not_part_of_it(written: Written, text: str) -> None:
     (written.folder / "key.txt").write_bytes(text.encode())
 
-    assert written.load().apis[0].access_key == Secret("a-very-secret-key")
+    assert written.load().apis[0].credentials.access_key == Secret("a-very-secret-key")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +290,7 @@ def test_secret_may_come_from_a_file_that_the_environment_names(written: Written
 
     configuration = written.load({"OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY_FILE": "other.txt"})
 
-    assert configuration.apis[0].access_key == Secret("another-secret-key")
+    assert configuration.apis[0].credentials.access_key == Secret("another-secret-key")
 
 
 def test_secret_twice_in_the_environment_is_a_mistake(written: Written) -> None:

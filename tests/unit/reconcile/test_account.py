@@ -11,8 +11,9 @@ import msgspec
 import structlog
 
 from bridge.clouds import errors
-from bridge.clouds.transport import Request
-from bridge.clouds.tuya_cloud import TuyaCloud
+from bridge.clouds.shape import Looked, Means
+from bridge.clouds.tuya_cloud.cloud import TuyaCloud
+from bridge.clouds.wire import Request
 from bridge.reconcile.account import AccountLookups
 from consumer.sink import OutgoingRecord
 from schemas import LookupRequest, Observation
@@ -49,7 +50,9 @@ class Desk:
         self.proven = True
         self.lookups = AccountLookups(
             tuya_account(**api),
-            lambda account, pace: cloud(account, model, pace, now_ms, jitter=lambda: 1.0),
+            lambda account, pace: cloud(
+                account, Means(transport=model, pace=pace, now_ms=now_ms, jitter=lambda: 1.0)
+            ),
             self.sink,
             proven=lambda: self.proven,
             now_ms=now_ms,
@@ -570,10 +573,9 @@ async def test_a_cloud_without_pushes_is_swept_at_the_start_and_every_period() -
     class Swept(TuyaCloud):
         has_sweep = True
 
-        async def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
             for name in ("dev1", "dev2"):
-                looked = await self.lookup(name)
-                yield looked.observations
+                yield [await self.lookup(name)]
 
     model = TuyaModel(now_ms)
     model.firmware |= idle("dev1", "dev2")

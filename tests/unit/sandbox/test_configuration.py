@@ -52,7 +52,7 @@ def test_the_bridge_takes_it_without_a_warning(configuration: Configuration) -> 
     (api,) = configuration.apis
     assert gateway.gateway.subscription == "id-sub"
     assert api.api.rate_per_s == 200
-    assert api.access_key.reveal() == ACCESS_KEY
+    assert api.credentials.access_key.reveal() == ACCESS_KEY
     assert gateway.previous_access_key is not None
     assert gateway.previous_access_key.reveal() == PREVIOUS_KEY
 
