@@ -89,13 +89,16 @@ class AccountLookups:
             self._cloud = ClosedCloud(error, now_ms)
             self._circuit.failed(self._circuit.admit(), error, "", monotonic())
             self._tell_circuit()
-        self._asking = Asking(account, self._cloud, self._circuit, sink, now_ms=now_ms, monotonic=monotonic)
+        self._asking = Asking(
+            account, self._cloud, self._circuit, self._queue, sink, now_ms=now_ms, monotonic=monotonic
+        )
         self._background = Background(
             account,
             self._cloud,
             self._circuit,
             self._queue,
-            sink,
+            asking=self._asking,
+            sink=sink,
             may_run=self._may_send,
             now_ms=now_ms,
             monotonic=monotonic,
@@ -153,6 +156,9 @@ class AccountLookups:
             queue=self._queue.statistics(),
             pace=self._pace.statistics(),
             discovery=self._background.discovery.statistics(),
+            sweep=self._background.sweep.statistics() if self._cloud.has_sweep else None,
+            packages=self._asking.packages.statistics(),
+            answered_by_others=self._asking.answered_by_others,
         )
 
     async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:

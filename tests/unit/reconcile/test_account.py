@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import structlog
 
 from bridge.clouds import errors
@@ -15,30 +14,10 @@ from bridge.clouds.shape import Looked, Means
 from bridge.clouds.tuya_cloud.cloud import TuyaCloud
 from bridge.clouds.wire import Request
 from bridge.reconcile.account import AccountLookups
-from consumer.sink import OutgoingRecord
-from schemas import LookupRequest, Observation
+from schemas import LookupRequest
 from tests.tuya_model import TuyaModel, failure, tuya_account
+from tests.unit.reconcile.memory_sink import MemorySink
 from tests.virtual_time import in_virtual_time, now_ms, now_s
-
-
-class MemorySink:
-    def __init__(self) -> None:
-        self.records: list[OutgoingRecord] = []
-        self.closed = asyncio.Event()
-        self.closed.set()
-
-    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
-        await self.closed.wait()
-        self.records.extend(records)
-        return []
-
-    @property
-    def observations(self) -> list[Observation]:
-        return [msgspec.json.decode(record.value, type=Observation) for record in self.records]
-
-    @property
-    def answers(self) -> dict[str | None, Observation]:
-        return {one.lookup_id: one for one in self.observations if one.kind == "answer"}
 
 
 class Desk:
