@@ -115,6 +115,14 @@ def test_progress_is_told_while_the_upgrade_runs() -> None:
     assert progress_of({"upgrade_status": "2", "progress": "100"}) == 100
 
 
+def test_the_samples_of_progress_and_confirm_are_read() -> None:
+    progress = opened('{"result":{"upgrade_status":2,"progress":30},"success":true}')
+    confirmed = opened('{"result":true,"success":true}')
+
+    assert progress_of(result_of(progress, api="test")) == 30
+    assert result_of(confirmed, api="test") is True
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -206,9 +214,16 @@ def test_each_documented_code_has_its_class(word: str) -> None:
 
 
 def test_the_subscription_family_is_forbidden_and_unknown_codes_are_no_reason_to_repeat() -> None:
-    for code in (28841001, 28841002, 28841003, 28841101, 28841105, 28841106):
+    for code in (*range(28841001, 28841004), *range(28841101, 28841107)):
         assert type(error_of(code, "", api="test", trace_id=None)) is errors.Forbidden
     assert type(error_of(987654, "?", api="test", trace_id=None)) is errors.SchemaMismatch
+
+
+def test_the_text_of_a_conflict_is_shown_because_its_meaning_differs_between_the_vendors_tables() -> None:
+    error = refusal('{"success":false,"code":1113,"msg":"please upgrade to the commercial version"}')
+
+    assert isinstance(error, errors.Throttled)
+    assert error.text == "please upgrade to the commercial version"
 
 
 def test_1106_is_about_the_device_only() -> None:
