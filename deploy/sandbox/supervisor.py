@@ -28,6 +28,9 @@ from deploy.sandbox.configuration import SHORT_PERIODS, ConfiguredAccount, write
 PROJECT = Path(__file__).parents[2]
 _WATCH_PERIOD_S = 0.5
 
+DEMO_ACCOUNT = "tuya-demo"
+"""The account with a gateway that is always there; the other clouds have one each, `<cloud>-demo`."""
+
 
 class AlreadyRunning(Exception):
     """Another sandbox uses the same directory; nothing was started. The message says which process it is."""
