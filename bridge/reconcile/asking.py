@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from bridge.clouds.errors import CloudError, DeviceUnsupported, SchemaMismatch, Unanswered
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Looked
+from bridge.reconcile.announced import Announced
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.limits import NotOwner
 from bridge.reconcile.packages import Packages
@@ -126,8 +127,11 @@ class Asking:
         )
         await self._write(answers)
 
-    async def tell(self, page: Sequence[Looked]) -> int:
-        """Write what a sweep told, and answer the lookups that wait for it. Return how many were answered."""
+    async def tell(self, page: Sequence[Looked], told: Announced) -> int:
+        """Write what a sweep told that the one before did not, and answer the lookups that wait for any of it.
+
+        Return how many were answered. `told` is what the sweeps told; a finished upgrade would be told for ever.
+        """
         answered = 0
         unasked: list[Observation] = []
         for looked in page:
@@ -137,8 +141,12 @@ class Asking:
             else:
                 answered += len(waiting.lookups)
                 await self._write_looked(waiting, looked)
-        if unasked:
-            await self._write(await self.packages.fill(unasked))
+        filled = await self.packages.fill(unasked)
+        news = {said: one for one in filled if told.is_new(said := _said(one))}
+        if news:
+            await self._write(list(news.values()))
+        for said in news:
+            told.confirm(said)
         return answered
 
     def _who_waits(self, looked: Looked) -> Waiting | None:
@@ -208,3 +216,22 @@ class Asking:
         self._unsupported_until_ms[waiting.device_id] = self._now_ms() + UNSUPPORTED_FOR_MS
         if len(self._unsupported_until_ms) > UNSUPPORTED_MOST:
             del self._unsupported_until_ms[next(iter(self._unsupported_until_ms))]
+
+
+def _said(observation: Observation) -> str:
+    """What an observation tells, whenever it was told."""
+    package, reason = observation.package, observation.reason
+    parts = (
+        observation.device_id,
+        observation.channel,
+        observation.status,
+        observation.vendor_status,
+        observation.progress,
+        observation.current_version,
+        observation.target_version,
+        observation.task_id,
+        None if package is None else (package.id, package.state),
+        observation.needs_confirmation,
+        None if reason is None else reason.code,
+    )
+    return repr(parts)

@@ -1,4 +1,4 @@
-"""Reading what a cloud tells about many devices at once: it is written, and answers whoever waits for it."""
+"""Reading what a cloud tells about many devices at once: what is new of it is written, all of it answers who waits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from bridge.clouds.errors import CloudError
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
+from bridge.reconcile.announced import Announced
 from bridge.reconcile.asking import Asking
 from bridge.reconcile.statistics import SweepStatistics
 
@@ -34,6 +35,7 @@ class Sweep:
         self._asking = asking
         self._now_ms = now_ms
         self._give_way = give_way
+        self._told = Announced()
         self._started_at_ms: int | None = None
         self._finished_at_ms: int | None = None
         self._pages = 0
@@ -55,16 +57,18 @@ class Sweep:
         """Sweep once. Raises CloudError where it fails, NotOwner where the account was lost; what was told is told."""
         self._started_at_ms = self._now_ms()
         self._pages_before, self._pages, self._devices = self._pages, 0, 0
+        self._told.begin()
         try:
             async with aclosing(self._cloud.sweep()) as pages:
                 async for page in pages:
                     self._pages += 1
                     self._devices += len(page)
-                    self._answered += await self._asking.tell(page)
+                    self._answered += await self._asking.tell(page, self._told)
                     await self._give_way()
         except CloudError as error:
             self._failure = str(error)
             raise
+        self._told.end()
         self._failure = None
         self._finished += 1
         self._finished_at_ms = self._now_ms()

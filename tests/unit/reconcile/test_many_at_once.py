@@ -97,29 +97,31 @@ async def test_one_reading_answers_all_who_wait_for_any_of_its_devices() -> None
     assert len(desk.told()) == 100
 
 
+def busy(desk: Desk) -> None:
+    """Half a minute's urgent lookups, behind which the less urgent wait; sweeps have their share all the same."""
+    for number in range(30):
+        desk.ask(f"other{number}", cause="claim")
+
+
 @in_virtual_time
 async def test_a_sweep_answers_who_waits_and_tells_of_the_others() -> None:
-    async with serving(rate_per_s=2.0) as desk:
+    async with serving(rate_per_s=1.0) as desk:
         desk.cloud.devices = {"dev1": "installing", "dev2": "failed", "dev3": "pending"}
+        busy(desk)
+        lookup_id = desk.ask("dev2", cause="periodic")
         desk.lookups.own()
-        await asyncio.sleep(10)
-        lookup_id = desk.ask("dev2", cause="periodic", due_in_s=0.0)
-        desk.lookups.suspend()
-        await asyncio.sleep(95)
-        desk.lookups.own()
-        await asyncio.sleep(20)
+        await asyncio.sleep(60)
         sweep = desk.lookups.statistics().sweep
 
-    answered = [one for one in desk.told() if one.lookup_id == lookup_id]
+    assert desk.cloud.asked["dev2"] == 0
     assert desk.sink.answers[lookup_id].outcome == "ok"
-    assert len(answered) == 1
-    assert {(one.device_id, one.status) for one in desk.told()} == {
-        ("dev1", "installing"),
-        ("dev2", "failed"),
-        ("dev3", "pending"),
-    }
+    assert [(one.device_id, one.status, one.lookup_id) for one in desk.told()] == [
+        ("dev2", "failed", lookup_id),
+        ("dev1", "installing", None),
+        ("dev3", "pending", None),
+    ]
     assert sweep is not None
-    assert (sweep.finished, sweep.devices, sweep.failure) == (2, 3, None)
+    assert (sweep.finished, sweep.devices, sweep.answered, sweep.failure) == (1, 3, 1, None)
 
 
 @in_virtual_time
@@ -140,16 +142,51 @@ async def test_a_reading_from_before_a_lookup_was_due_does_not_answer_it() -> No
 
 @in_virtual_time
 async def test_a_sweep_that_tells_less_than_a_lookup_answers_nobody() -> None:
-    async with serving(sweep_period_s=5.0) as desk:
+    async with serving(rate_per_s=1.0) as desk:
         desk.cloud.sweeps_whole = False
         desk.cloud.devices = {"dev1": "installing"}
+        busy(desk)
+        lookup_id = desk.ask("dev1", cause="periodic")
         desk.lookups.own()
-        await asyncio.sleep(3)
-        desk.ask("dev1")
-        await asyncio.sleep(10)
+        await asyncio.sleep(60)
 
-    assert desk.cloud.asked["lookup"] == 1
-    assert {one.evidence.origin for one in desk.told()} == {"sweep", "lookup"}
+    assert desk.cloud.asked["dev1"] == 1
+    assert [(one.evidence.origin, one.lookup_id) for one in desk.told()] == [
+        ("sweep", None),
+        ("lookup", lookup_id),
+    ]
+
+
+@in_virtual_time
+async def test_a_sweep_tells_what_the_one_before_did_not() -> None:
+    async with serving(sweep_period_s=10.0) as desk:
+        desk.cloud.devices = {"dev1": "succeeded", "dev2": "installing"}
+        desk.lookups.own()
+        await asyncio.sleep(35)
+        desk.cloud.devices["dev2"] = "failed"
+        await asyncio.sleep(10)
+        desk.cloud.devices["dev2"] = "installing"
+        await asyncio.sleep(35)
+
+    assert [(one.device_id, one.status) for one in desk.told()] == [
+        ("dev1", "succeeded"),
+        ("dev2", "installing"),
+        ("dev2", "failed"),
+        ("dev2", "installing"),
+    ]
+
+
+@in_virtual_time
+async def test_a_package_that_changes_is_news_of_its_tasks() -> None:
+    async with serving(sweep_period_s=10.0) as desk:
+        desk.cloud.devices = {"dev1": "pending"}
+        desk.cloud.packages["p1"] = FirmwarePackage(package_id="p1", state="checking")
+        desk.lookups.own()
+        await asyncio.sleep(25)
+        desk.cloud.packages["p1"] = FirmwarePackage(package_id="p1", state="rejected")
+        await asyncio.sleep(310)
+
+    assert [one.package.state for one in desk.told() if one.package] == ["checking", "rejected"]
 
 
 @in_virtual_time

@@ -32,6 +32,7 @@ class ToyCloud:
     async def lookup(self, device_id: str) -> Looked:
         async with self._pace.turn():
             self.asked["lookup"] += 1
+            self.asked[device_id] += 1
         if device_id not in self.devices:
             raise DeviceNotFound("no such device", api="toy")
         others = [each for each in self.devices if each != device_id] if self.tells_others else []
