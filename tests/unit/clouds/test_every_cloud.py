@@ -11,7 +11,7 @@ import pytest
 from bridge.clouds import errors
 from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import secrets_of
-from bridge.clouds.shape import Looked
+from bridge.clouds.shape import UNTOLD, Looked
 from deploy.sandbox.cloud.systems import SYSTEMS
 from tests.simulated_api import SimulatedApi
 
@@ -119,6 +119,36 @@ async def test_a_cloud_that_pushes_nothing_is_swept_for_what_runs_and_what_ended
     }
 
     assert set(found) == {truth["device_id"] for truth in api.simulation.truths()}
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_package_that_a_lookup_names_can_be_asked_for(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", DEVICES)
+    api.simulation.advance()
+    states: set[str] = set()
+
+    for truth in api.simulation.truths():
+        looked = await api.cloud.lookup(truth["device_id"])
+        for one in looked.observations:
+            if one.package is None:
+                continue
+            assert one.package.state == UNTOLD
+            told = await api.cloud.package(one.package.id)
+            assert told is not None
+            assert told.package_id == one.package.id
+            assert one.target_version in (None, told.version)
+            states.add(told.state)
+
+    known = {package.state for package in api.simulation.fleet.jobs.packages}
+    assert states <= known | {"usable"}, "a cloud that has no states of packages says of those it knows: usable"
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_package_that_nobody_knows_is_missing_where_the_cloud_tells_of_packages(cloud: str) -> None:
+    told = await SimulatedApi(cloud).cloud.package("999999")
+
+    assert told is None or told.state == "missing"
 
 
 @pytest.mark.parametrize("cloud", EVERY)
