@@ -10,7 +10,7 @@ from schemas.lookup_request import LookupRequest
 from schemas.observation import Observation
 from schemas.upgrade_event import UpgradeEvent
 from schemas.upgrade_state import Attempt, Channel, DeviceLabel, Package, UpgradeState
-from schemas.vocabulary import PHASES, RAW_LIMIT_BYTES, STATUSES, Phase, Status
+from schemas.vocabulary import PHASES, RAW_LIMIT_BYTES, STATUSES, PackageState, Phase, Status
 
 __all__ = [
     "PHASES",
@@ -26,6 +26,7 @@ __all__ = [
     "Observation",
     "ObservedEvidence",
     "Package",
+    "PackageState",
     "Phase",
     "Position",
     "Reason",

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.clouds.settings import ApiAccount, ApiSettings
-from bridge.clouds.transport import Answer, Request
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
+from bridge.clouds.wire import Answer, Request
 from consumer.secret import Secret
 from consumer.settings import RawEvidence
 
@@ -26,13 +27,12 @@ ACCESS_KEY = "4OHBOnWOqaEC1mWXOpVL3yV50s0qGSRC"
 
 def tuya_account(
     name: str = "tuya-test", *, evidence_raw: RawEvidence = "redacted", **api: Any
-) -> ApiAccount:
+) -> ApiAccount[TuyaCredentials, TuyaApi]:
     return ApiAccount(
         name=name,
         cloud="tuya-cloud",
-        access_id=ACCESS_ID,
-        access_key=Secret(ACCESS_KEY),
-        api=ApiSettings(**{"url": "https://localhost:1", "discovery": "off"} | api),
+        credentials=TuyaCredentials(access_id=ACCESS_ID, access_key=Secret(ACCESS_KEY)),
+        api=TuyaApi(**{"url": "https://localhost:1", "discovery": "off"} | api),
         evidence_raw=evidence_raw,
     )
 

@@ -1,1 +1,1 @@
-"""The firmware APIs: one module per cloud, all of the shape in `shape.py`; their transport, errors, retries."""
+"""The firmware APIs: one package per cloud, all of the shape in `shape.py`; what they share stands beside them."""

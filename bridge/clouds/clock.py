@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from msgspec import Struct
@@ -16,6 +17,22 @@ by milliseconds with every answer would run backwards, and a cloud that counts i
 
 EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: an answer's time before it is a default value, not a clock."""
+
+
+class VendorTime(Struct, frozen=True, kw_only=True, gc=False):
+    """What an answer tells of its cloud's clock: Unix ms, rounded down to the resolution."""
+
+    at_ms: int
+    resolution_ms: int = 1
+
+
+def date_of(headers: Mapping[str, str]) -> VendorTime | None:
+    """Return the time of an answer's `Date` header (RFC 9110, 6.6.1), for APIs whose bodies tell none."""
+    try:
+        at_s = parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return None
+    return VendorTime(at_ms=int(at_s) * 1000, resolution_ms=1000)
 
 
 class Span(Struct, frozen=True, gc=False):

@@ -125,9 +125,11 @@ class Transient(CloudError):
 
 
 class Throttled(Transient):
-    """Too many requests: the account pauses, longer each time in a row."""
+    """Too many requests: the account pauses, as long as the cloud says, else longer each time in a row."""
 
     error = "throttled"
+    pause_s: float | None = None
+    """Set by who raises it, where the cloud says how long."""
 
 
 class Unanswered(Transient):

@@ -1,19 +1,26 @@
 """The shape all clouds share: learn one, know all. `bridge/reconcile` and the command line see only this.
 
 A cloud turns questions into requests of its vendor (signed, with its tokens), and answers into observations. When a
-request may be sent is not its business: it asks its `Pace` before each, so that one account has one exact rate.
+request may be sent is not its business: it asks its `Pace` before each, so that one account has one exact rate. Nor are
+retries, circuits and caches: see `client.py` and `bridge/reconcile`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorClock
-from schemas import Observation, Package
+from bridge.clouds.wire import Transport
+from schemas import Observation, PackageState
+
+UNTOLD: Final = "untold"
+"""The state of a package that an observation names by its id only; whoever writes the observation asks `package`."""
 
 
 class Pace(Protocol):
@@ -28,15 +35,31 @@ class Pace(Protocol):
         ...
 
 
+class Means(Struct, frozen=True, kw_only=True):
+    """What a cloud works with: given to it, so that tests can give others. `now_ms` is the local wall clock."""
+
+    transport: Transport
+    pace: Pace
+    now_ms: Callable[[], int]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    """Returns 0..1."""
+
+
 class Looked(Struct, frozen=True, kw_only=True):
-    """What a lookup learned: `observations` without their lookup's id, the API that answered, and when it was asked.
+    """What one reading told of one device: `observations` without a lookup's id, the API, and when it was asked.
 
     `asked_at_ms` is the vendor's clock when the request for the status was sent; every observation carries it.
     """
 
+    device_id: str
     api: str
     asked_at_ms: int
     observations: tuple[Observation, ...]
+    is_whole: bool = True
+    """Whether a lookup of the device would tell no more. Then the lookups that wait for it are answered with this."""
+    others: tuple[Looked, ...] = ()
+    """What the same requests told of other devices; used for those that are waited for."""
 
 
 class Discovered(Struct, frozen=True, kw_only=True):
@@ -44,6 +67,21 @@ class Discovered(Struct, frozen=True, kw_only=True):
 
     device_id: str
     product_id: str | None = None
+
+
+class FirmwarePackage(Struct, frozen=True, kw_only=True):
+    """What a cloud tells of one firmware package. Its state never is a device's status."""
+
+    package_id: str
+    state: PackageState
+    version: str | None = None
+    """The version that a device has after it."""
+    from_version: str | None = None
+    name: str | None = None
+    product_id: str | None = None
+    channel: str | None = None
+    told: Mapping[str, Any] = {}
+    """The vendor's fields on an allow-list, for people. Never a URL: those lead to the package."""
 
 
 class Cloud(Protocol):
@@ -61,10 +99,13 @@ class Cloud(Protocol):
         """List the account's devices, page by page; the next page is asked for only when it is wanted."""
         ...
 
-    def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
-        """Read what the cloud tells about many devices at once, page by page."""
+    def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+        """Read what the cloud tells about many devices at once, page by page; evidence of origin `sweep`."""
         ...
 
-    async def package(self, package_id: str) -> Package | None:
-        """Ask for a firmware package; None where the cloud tells nothing of packages."""
+    async def package(self, package_id: str) -> FirmwarePackage | None:
+        """Ask for a firmware package; state `missing` where the cloud has none of that id.
+
+        None where the cloud tells nothing of packages.
+        """
         ...

@@ -1,4 +1,4 @@
-"""One HTTP request to a firmware API, one answer: the only place that knows httpx, and the seam where tests step in.
+"""One HTTP request to a firmware API, one answer: the only place that knows httpx.
 
 TLS is verified against the host's name, nothing is redirected (a signature is for one host and path), the answer is
 capped while it is read, one deadline holds for the whole exchange, and what is sent is byte for byte what was signed.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 import structlog
-from msgspec import Struct
 
 from bridge.clouds.errors import CloudError, Misconfigured, SchemaMismatch, Unanswered
 from bridge.clouds.settings import ApiSettings
+from bridge.clouds.wire import Answer, Request
 from bridge.error_text import error_text
 from consumer.trust import certificate_problem
 
@@ -25,55 +24,6 @@ log = structlog.get_logger(__name__)
 
 KEEPALIVE_S: Final = 30.0
 """Servers close idle connections after a minute or so; we do it before them."""
-
-SECRET_SEGMENTS: Final = ("/v1.0/token/",)
-"""Paths whose next segment is a token (Tuya's refresh call)."""
-
-
-class Request(Struct, frozen=True, kw_only=True):
-    """What goes over the wire. `api` is the name under which the call is counted, logged and given as evidence."""
-
-    api: str
-    method: str
-    target: str
-    """Path and query exactly as sent, percent-encoded."""
-    headers: Mapping[str, str] = {}
-    body: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"<Request {self.api} {self.method} {shown_target(self.target)}>"
-
-
-class Answer(Struct, frozen=True, kw_only=True):
-    """A complete HTTP answer: header names in lower case, the body as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def __repr__(self) -> str:
-        return f"<Answer {self.status}, {len(self.body)} bytes>"
-
-
-class Transport(Protocol):
-    """Sends one request and reads its answer."""
-
-    async def send(self, request: Request) -> Answer:
-        """Return the answer, whatever its HTTP status.
-
-        Raises Unanswered where none came in time, SchemaMismatch where it is larger than the cap.
-        """
-        ...
-
-
-def shown_target(target: str) -> str:
-    """Return a target that may be logged: tokens in the path and all query values are hidden."""
-    path, _, query = target.partition("?")
-    for prefix in SECRET_SEGMENTS:
-        if path.startswith(prefix):
-            path = f"{prefix}***"
-    names = "&".join(f"{pair.partition('=')[0]}=***" for pair in query.split("&") if pair)
-    return f"{path}?{names}" if names else path
 
 
 class HttpTransport:
@@ -206,6 +156,22 @@ def _tls_context(api: ApiSettings) -> ssl.SSLContext:
             api="configuration",
             remedy="name a PEM file of certificates as the account's api.ca_file, and start the bridge again",
         ) from error
+    if api.client_cert_file is not None:
+        try:
+            # An empty password, so that a key that has one fails here and does not ask at a terminal.
+            context.load_cert_chain(api.client_cert_file, api.client_key_file, password="")
+        except (OSError, ssl.SSLError) as error:
+            raise Misconfigured(
+                f"client_cert_file and client_key_file cannot be used: {error_text(error)}",
+                api="configuration",
+                remedy="name the PEM files of a certificate and of its key without a password, "
+                "and start the bridge again",
+            ) from error
+    if not api.verify_hostname:
+        log.warning(
+            "hostname_not_verified", url=api.url, remedy="correct url, and remove verify_hostname = false"
+        )
+        context.check_hostname = False
     if not api.tls_verify:
         log.warning("tls_not_verified", url=api.url, remedy="set ca_file and remove tls_verify = false")
         context.check_hostname = False

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.kind import CloudKind
+from bridge.clouds.registry import CLOUDS
+from bridge.clouds.settings import AnyAccount, Check, Report, Values
 from bridge.config.addresses import API, GATEWAY, Kind, mistake_in
 from bridge.config.settings import HttpSettings
+from bridge.error_text import error_text
 from bridge.typed import typed
 from consumer.settings import GatewayAccount
-
-Report = Callable[[str, str, str], None]
-"""Takes path, what is wrong, and the remedy."""
-
-Values = Mapping[str, Any]
-"""A table's valid values, defaults included; a required key that is missing or any key with a mistake is absent.
-
-So a check still runs beside other mistakes: it says what it can about the rest.
-"""
-
-CLOUDS: Final = ("tuya-cloud",)
-"""The clouds this version speaks to."""
 
 EVENT_TYPES: Final = (
     "ota.upgrade.baseline",
@@ -40,8 +31,6 @@ _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/[^/:\s]+/[^/:\s]+")
 """A channel of the account's own, or a topic's full name."""
 
-SHORTEST_ACCESS_KEY: Final = 24
-"""Its characters 9 to 24 are the AES key. All that were ever seen have 32, which nobody promises."""
 
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
@@ -134,24 +123,11 @@ def check_policy(path: str, values: Values, report: Report) -> None:
         report(f"{path}.claim_lookups_s", "does not rise", "Write rising times, such as [3.5, 7.0, 15.0]")
 
 
-def check_account(path: str, values: Values, report: Report) -> None:
+def check_cloud(path: str, values: Values, report: Report) -> None:
     """The account's cloud is one that this version speaks to."""
     cloud = values.get("cloud")
     if cloud is not None and cloud not in CLOUDS:
         report(f"{path}.cloud", f"names no supported cloud: {typed(cloud)}", f"Use {' or '.join(CLOUDS)}")
-    if values.get("access_id", "given").strip() == "":
-        report(f"{path}.access_id", "is empty", "Write the cloud project's Access ID")
-
-
-def access_key_mistake(text: str) -> tuple[str, str] | None:
-    """Return what is wrong with an Access Secret, and the remedy; None for one that can be."""
-    remedy = "Copy the whole Access Secret from the project's page in the cloud's console"
-    if not text.isascii() or not text.isprintable() or " " in text:
-        return "holds characters that no access key has", remedy
-    if len(text) < SHORTEST_ACCESS_KEY:
-        characters = "1 character" if len(text) == 1 else f"{len(text)} characters"
-        return f"has {characters}, and an access key at least {SHORTEST_ACCESS_KEY}", remedy
-    return None
 
 
 def check_gateway(path: str, values: Values, report: Report) -> None:
@@ -178,9 +154,20 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
         report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
 
 
+def check_api_of(kind: CloudKind[Any, Any]) -> Check:
+    """Return the checks of an `api` table: every cloud's, then this one's."""
+
+    def check(path: str, values: Values, report: Report) -> None:
+        check_api(path, values, report)
+        kind.check_api(path, values, report)
+
+    return check
+
+
 def check_api(path: str, values: Values, report: Report) -> None:
     """An address that verifies TLS unless that was switched off by name; discovery has what it reads."""
     check_numbers(path, values, report)
+    check_client_certificate(path, values, report)
     check_authorities(path, values, report)
     _check_url(path, values, API, report)
     if values.get("discovery") == "file" and values.get("discovery_file", "mistaken") is None:
@@ -188,6 +175,25 @@ def check_api(path: str, values: Values, report: Report) -> None:
             f"{path}.discovery_file",
             "is missing with discovery = 'file'",
             "Name a file, one device id a line",
+        )
+
+
+def check_client_certificate(path: str, values: Values, report: Report) -> None:
+    """Certificate and key belong together."""
+    cert_file, key_file = values.get("client_cert_file"), values.get("client_key_file")
+    for here, there in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
+        if values.get(here) is not None and values.get(there, "mistaken") is None:
+            report(f"{path}.{there}", f"is missing with {here}", "Name both, or neither")
+    if cert_file is None or key_file is None:
+        return
+    try:
+        # An empty password, so that a key that has one is a mistake and not a question at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, password="")
+    except (OSError, ssl.SSLError) as error:
+        report(
+            f"{path}.client_cert_file",
+            f"cannot be used with client_key_file: {error_text(error)}",
+            "Name the PEM files of a certificate and of its own key, the key without a password",
         )
 
 
@@ -206,7 +212,7 @@ def check_subscriptions(gateways: Sequence[GatewayAccount], report: Report) -> N
 
 
 def warnings(
-    http: HttpSettings, gateways: Sequence[GatewayAccount], apis: Sequence[ApiAccount]
+    http: HttpSettings, gateways: Sequence[GatewayAccount], apis: Sequence[AnyAccount]
 ) -> tuple[str, ...]:
     """Return the protections that are switched off, each by the name of its key."""
     found = [
@@ -223,6 +229,11 @@ def warnings(
         f"accounts.{account.name}.api.tls_verify = false: anyone on the way can read and change its answers"
         for account in apis
         if not account.api.tls_verify
+    ]
+    found += [
+        f"accounts.{account.name}.api.verify_hostname = false: the API's certificate may be for another host"
+        for account in apis
+        if not account.api.verify_hostname
     ]
     if http.host not in ("127.0.0.1", "::1", "localhost"):
         found.append(f"http.host = {http.host!r}: the pages have no login")

@@ -11,11 +11,14 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from bridge.clouds.settings import ApiAccount, ApiSettings
+from bridge.clouds.kind import CloudKind
+from bridge.clouds.registry import CLOUDS
+from bridge.clouds.settings import AnyAccount, ApiAccount, Check, Credentials
+from bridge.clouds.tuya.settings import TuyaCredentials
 from bridge.config import checks
 from bridge.config.environment import FromEnvironment, overlay
 from bridge.config.problems import ConfigurationError, Problem
-from bridge.config.reader import Check, Reader
+from bridge.config.reader import Reader
 from bridge.config.settings import (
     AccountSettings,
     Configuration,
@@ -98,7 +101,7 @@ class Account(msgspec.Struct, frozen=True):
 
     name: str
     gateway: GatewayAccount | None
-    api: ApiAccount | None
+    api: AnyAccount | None
 
 
 class Loader:
@@ -170,39 +173,43 @@ class Loader:
                 "is not an alias",
                 "Use 1 to 40 of a-z, 0-9 and -, not 'observations'; it is on every record",
             )
+        if not isinstance(table, dict):
+            self.reader.problem(path, "is not a table", f"Write it as [{path}]")
+            return None
+        # The cloud decides which keys there are: of a cloud that is not known, nothing more can be said.
         own = self.reader.read(
             AccountSettings,
+            {key: value for key, value in table.items() if key == "cloud"},
+            path,
+            checks.check_cloud,
+        )
+        if own is None:
+            return None
+        kind = CLOUDS[own.cloud]
+        credentials: Credentials | None = self.reader.read(
+            kind.credentials,
             table,
             path,
-            checks.check_account,
-            elsewhere=("gateway", "api"),
-            forms=dict.fromkeys(("access_key", "previous_access_key"), checks.access_key_mistake),
+            kind.check_credentials,
+            elsewhere=("cloud", "gateway", "api"),
+            forms=kind.secret_forms,
         )
-        if not isinstance(table, dict):
-            return None
-        if "gateway" not in table and "api" not in table:
-            self.reader.problem(
-                path, "has neither a gateway nor an api", f"Write [{path}.gateway], [{path}.api] or both"
-            )
-        gateway, api = None, None
-        if "gateway" in table:
-            gateway = self.reader.read(
-                GatewaySettings, table["gateway"], f"{path}.gateway", checks.check_gateway
-            )
+        gateway = self._gateway(kind, own.cloud, table, path)
+        api = None
         if "api" in table:
-            api = self.reader.read(ApiSettings, table["api"], f"{path}.api", checks.check_api)
-        if own is None:
+            api = self.reader.read(kind.api, table["api"], f"{path}.api", checks.check_api_of(kind))
+        if credentials is None:
             return None
         return Account(
             name,
             None
-            if gateway is None
+            if gateway is None or not isinstance(credentials, TuyaCredentials)
             else GatewayAccount(
                 name=name,
                 cloud=own.cloud,
-                access_id=own.access_id,
-                access_key=own.access_key,
-                previous_access_key=own.previous_access_key,
+                access_id=credentials.access_id,
+                access_key=credentials.access_key,
+                previous_access_key=credentials.previous_access_key,
                 gateway=gateway,
                 evidence_raw=evidence.raw,
             ),
@@ -211,12 +218,31 @@ class Loader:
             else ApiAccount(
                 name=name,
                 cloud=own.cloud,
-                access_id=own.access_id,
-                access_key=own.access_key,
+                credentials=credentials,
                 api=api,
                 evidence_raw=evidence.raw,
             ),
         )
+
+    def _gateway(
+        self, kind: CloudKind[Any, Any], cloud: str, table: Mapping[str, Any], path: str
+    ) -> GatewaySettings | None:
+        """Return the gateway's settings, where the cloud has one and the account names it."""
+        if not kind.has_gateway:
+            if "gateway" in table:
+                self.reader.problem(
+                    f"{path}.gateway", f"is not for {cloud}, which has no message gateway", "Leave it out"
+                )
+            if "api" not in table:
+                self.reader.problem(path, "has no api", f"Write [{path}.api]")
+            return None
+        if "gateway" not in table and "api" not in table:
+            self.reader.problem(
+                path, "has neither a gateway nor an api", f"Write [{path}.gateway], [{path}.api] or both"
+            )
+        if "gateway" not in table:
+            return None
+        return self.reader.read(GatewaySettings, table["gateway"], f"{path}.gateway", checks.check_gateway)
 
     def unknown_tables(self) -> None:
         """Note the tables that nobody reads."""

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
+from bridge.clouds.settings import Check, SecretForm
 from bridge.config.environment import FromEnvironment, parse, variable_of
 from bridge.config.problems import Problem
 from bridge.typed import exists, no_such_file
 from consumer.secret import Secret
 
 T = TypeVar("T", bound=msgspec.Struct)
-
-Check = Callable[[str, Mapping[str, Any], Callable[[str, str, str], None]], None]
-"""Looks at a table's valid values and reports what is wrong between them: see `bridge.config.checks`."""
-
-Form = Callable[[str], tuple[str, str] | None]
-"""Looks at a secret; returns what is wrong with it, without repeating it, and the remedy."""
 
 _ABSENT: Any = object()
 
@@ -46,7 +41,7 @@ class Reader:
         *,
         given: Mapping[str, Any] | None = None,
         elsewhere: Collection[str] = (),
-        forms: Mapping[str, Form] | None = None,
+        forms: Mapping[str, SecretForm] | None = None,
     ) -> T | None:
         """Return the struct, or None when its table has a mistake.
 
@@ -144,7 +139,7 @@ class Reader:
             where, f"names {file}, which cannot be read: {reason}", "Check the file and its permissions"
         )
 
-    def _secret(self, key: str, table: Mapping[str, Any], path: str, form: Form | None) -> Any:
+    def _secret(self, key: str, table: Mapping[str, Any], path: str, form: SecretForm | None) -> Any:
         where = dotted(path, key)
         plain, file_key = table.get(key), f"{key}_file"
         if plain is not None and not isinstance(plain, FromEnvironment):
@@ -186,7 +181,7 @@ class Reader:
             return _ABSENT
         return self._secret_text(dotted(path, file_key), text, f"names {file}, which", form)
 
-    def _secret_text(self, where: str, text: str, source: str, form: Form | None) -> Any:
+    def _secret_text(self, where: str, text: str, source: str, form: SecretForm | None) -> Any:
         """Return the secret; `source` begins the sentence of what is wrong with it."""
         text = text.strip()
         if not text:

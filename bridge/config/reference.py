@@ -8,11 +8,13 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
+from bridge.clouds.kind import CloudKind
+from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import ApiSettings
 from bridge.config.environment import variable_of
 from bridge.config.reader import is_secret
@@ -22,18 +24,33 @@ from bridge.kafka.settings import KafkaSettings
 from consumer.settings import GatewaySettings
 
 ALIAS: Final = "my-project"
+SHOWN_CLOUD: Final = "tuya-cloud"
+"""The cloud of the example's account; accounts of the others are shown as comments."""
 
-SECTIONS: Final[tuple[tuple[str, type[msgspec.Struct]], ...]] = (
+Sections = tuple[tuple[str, type[msgspec.Struct]], ...]
+"""Tables and the structs that hold their keys; a table whose keys are in two structs stands there twice."""
+
+
+def _account_sections(alias: str, kind: CloudKind[Any, Any]) -> Sections:
+    path = f"accounts.{alias}"
+    gateway: Sections = ((f"{path}.gateway", GatewaySettings),) if kind.has_gateway else ()
+    return ((path, AccountSettings), (path, kind.credentials), *gateway, (f"{path}.api", kind.api))
+
+
+SECTIONS: Final[Sections] = (
     ("kafka", KafkaSettings),
     ("http", HttpSettings),
     ("log", LogSettings),
     ("events", EventSettings),
     ("evidence", EvidenceSettings),
-    (f"accounts.{ALIAS}", AccountSettings),
-    (f"accounts.{ALIAS}.gateway", GatewaySettings),
-    (f"accounts.{ALIAS}.api", ApiSettings),
+    *_account_sections(ALIAS, CLOUDS[SHOWN_CLOUD]),
     ("policy", Policy),
 )
+
+FURTHER: Final[Mapping[str, Sections]] = {
+    cloud: _account_sections(f"my-{cloud}", kind) for cloud, kind in CLOUDS.items() if cloud != SHOWN_CLOUD
+}
+"""Accounts of the other clouds."""
 
 NOT_IN_THE_FILE: Final = frozenset(
     {
@@ -45,14 +62,23 @@ NOT_IN_THE_FILE: Final = frozenset(
 )
 """Fields of the policy that the daemon fills from other tables."""
 
-PLACEHOLDERS: Final = {
+GATEWAY_PLACEHOLDERS: Final = {
+    "gateway.url": "pulsar+ssl://mqe.example.com:7285",
+    "gateway.subscription": "your-access-id-bridge",
+}
+
+
+def placeholders(alias: str, cloud: str) -> Mapping[str, object]:
+    """Return what the example shows for an account's keys without a default, by path."""
+    kind = CLOUDS[cloud]
+    own = {"cloud": cloud, **(GATEWAY_PLACEHOLDERS if kind.has_gateway else {}), **kind.placeholders}
+    return {f"accounts.{alias}.{key}": value for key, value in own.items()}
+
+
+PLACEHOLDERS: Final[Mapping[str, object]] = {
     "kafka.bootstrap_servers": "localhost:9092",
-    f"accounts.{ALIAS}.cloud": "tuya-cloud",
-    f"accounts.{ALIAS}.access_id": "your-access-id",
-    f"accounts.{ALIAS}.access_key_file": "access-key.txt",
-    f"accounts.{ALIAS}.gateway.url": "pulsar+ssl://mqe.example.com:7285",
-    f"accounts.{ALIAS}.gateway.subscription": "your-access-id-bridge",
-    f"accounts.{ALIAS}.api.url": "https://openapi.example.com",
+    **placeholders(ALIAS, SHOWN_CLOUD),
+    **{path: value for cloud in FURTHER for path, value in placeholders(f"my-{cloud}", cloud).items()},
 }
 """What the example shows for keys without a default."""
 
@@ -97,40 +123,89 @@ def example() -> str:
         + ".",
         "# Secrets never stand in this file: name a file, or use the environment.",
     ]
-    for section, kind in SECTIONS:
+    for section, settings in _tables(SECTIONS):
         lines += ["", f"[{section}]"]
-        for setting in settings_of(section, kind):
+        for setting in settings:
             lines += textwrap.wrap(setting.text, 100, initial_indent="# ", subsequent_indent="# ")
-            if setting.default is None:
-                lines.append(f"{setting.key} = {_toml(PLACEHOLDERS[setting.path])}")
-            else:
-                lines.append(f"# {setting.key} ={' ' + setting.default if setting.default else ''}")
+            lines.append(_line(setting))
+    for cloud, sections in FURTHER.items():
+        lines += ["", f"# An account of {CLOUDS[cloud].title}:"]
+        for section, settings in _tables(sections):
+            lines += ["#", f"# [{section}]"]
+            # The tables in common are explained above.
+            common = section.endswith(".gateway")
+            lines += [
+                f"# {_line(setting)}"
+                for setting in settings
+                if setting.default is None or not (common or _is_common(section, setting))
+            ]
     return "\n".join(lines) + "\n"
 
 
 def markdown() -> str:
     """Return the tables of `docs/configuration.md`."""
+    alias = "accounts.<alias>"
     parts: list[str] = []
-    for section, kind in SECTIONS:
-        name = section.replace(ALIAS, "<alias>")
-        parts += [f"## `[{name}]`", "", "| key | type | default | |", "|---|---|---|---|"]
-        for setting in settings_of(section, kind):
-            default = (
-                "**required**"
-                if setting.default is None
-                else f"`{setting.default}`"
-                if setting.default
-                else "-"
-            )
-            text = setting.text.replace("|", "\\|")
-            kind_name = setting.type.replace("|", "\\|")
-            parts.append(f"| `{setting.key}` | {kind_name} | {default} | {text} |")
-        parts.append("")
+    for section, settings in _tables(SECTIONS):
+        if not section.startswith("accounts."):
+            parts += _table(f"## `[{section}]`", settings)
+        elif section == f"accounts.{ALIAS}.gateway":
+            parts += _table(f"## `[{alias}.gateway]`", settings)
+    parts += _table(f"## `[{alias}.api]`", settings_of(f"accounts.{ALIAS}.api", ApiSettings))
+    for cloud, kind in CLOUDS.items():
+        parts += [f'## {kind.title}: `cloud = "{cloud}"`', ""]
+        parts += _table(f"### `[{alias}]`", settings_of(f"accounts.{ALIAS}", kind.credentials))
+        section = f"accounts.{ALIAS}.api"
+        own = [setting for setting in settings_of(section, kind.api) if not _is_common(section, setting)]
+        if own:
+            parts += _table(f"### `[{alias}.api]`, beside the keys of every cloud", own)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _tables(sections: Sections) -> Iterator[tuple[str, list[Setting]]]:
+    """Yield each table once, with all its keys."""
+    tables: dict[str, list[Setting]] = {}
+    for section, kind in sections:
+        tables.setdefault(section, []).extend(settings_of(section, kind))
+    yield from tables.items()
+
+
+def _is_common(section: str, setting: Setting) -> bool:
+    """Whether a key of an account's `api` table is every cloud's, with every cloud's default."""
+    if not section.endswith(".api"):
+        return False
+    common = {each.key: each for each in settings_of(section, ApiSettings)}.get(setting.key)
+    return common is not None and (common.type, common.default) == (setting.type, setting.default)
+
+
+def _line(setting: Setting) -> str:
+    if setting.default is None:
+        return f"{setting.key} = {_toml(PLACEHOLDERS[setting.path])}"
+    return f"# {setting.key} ={' ' + setting.default if setting.default else ''}"
+
+
+def _table(heading: str, settings: Iterable[Setting]) -> list[str]:
+    lines = [heading, "", "| key | type | default | |", "|---|---|---|---|"]
+    for setting in settings:
+        default = (
+            "**required**" if setting.default is None else f"`{setting.default}`" if setting.default else "-"
+        )
+        text = setting.text.replace("|", "\\|")
+        kind = setting.type.replace("|", "\\|")
+        lines.append(f"| `{setting.key}` | {kind} | {default} | {text} |")
+    return [*lines, ""]
 
 
 def _texts(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Return the docstring that follows each field; one that documents several fields stands at the last of them."""
+    texts: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if issubclass(owner, msgspec.Struct) and owner is not msgspec.Struct:
+            texts |= _own_texts(owner)
+    return texts
+
+
+def _own_texts(kind: type[msgspec.Struct]) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     texts: dict[str, str] = {}

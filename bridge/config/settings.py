@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount, secrets_of
 from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
 from consumer.secret import Secret
@@ -53,16 +53,10 @@ class EvidenceSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class AccountSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An `[accounts.<alias>]` table beside its `gateway` and `api`."""
+    """What an `[accounts.<alias>]` table says first: it decides which other keys the table has."""
 
     cloud: str
-    """Which cloud the account belongs to: `tuya-cloud`."""
-    access_id: str
-    """The cloud project's Access ID; it may be logged."""
-    access_key: Secret
-    """The project's Access Secret: decrypts pushes and signs requests."""
-    previous_access_key: Secret | None = None
-    """The key before the last rotation, for messages that are still on their way."""
+    """Which cloud the account belongs to."""
 
 
 class Configuration(Struct, frozen=True, kw_only=True):
@@ -73,7 +67,7 @@ class Configuration(Struct, frozen=True, kw_only=True):
     log: LogSettings
     policy: Policy
     gateways: tuple[GatewayAccount, ...]
-    apis: tuple[ApiAccount, ...]
+    apis: tuple[AnyAccount, ...]
     warnings: tuple[str, ...] = ()
     """Protections that the configuration switches off by name: logged at every start, shown under `/status`."""
 
@@ -84,9 +78,9 @@ class Configuration(Struct, frozen=True, kw_only=True):
 
     def secrets(self) -> frozenset[Secret]:
         """Return everything that must never be shown."""
-        secrets = {self.kafka.password}
+        secrets = secrets_of(self.kafka)
         for gateway in self.gateways:
-            secrets |= {gateway.access_key, gateway.previous_access_key}
+            secrets |= secrets_of(gateway)
         for api in self.apis:
-            secrets.add(api.access_key)
-        return frozenset(secret for secret in secrets if secret is not None)
+            secrets |= secrets_of(api.credentials) | secrets_of(api.api)
+        return secrets

@@ -87,7 +87,12 @@ def follows_claim(channel: ChannelTurn, at_ms: int) -> bool:
 
 
 def on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> None:
-    """An answer that is not stale: its versions first, then its status."""
+    """An answer that is not stale: its versions first, then its status, then what it tells of the attempt's package."""
+    _on_answered(channel, observation, asked_at_ms)
+    _learn_package(channel, observation)
+
+
+def _on_answered(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> None:
     was_known = channel.is_known
     learn_versions(channel, observation)
     status = observation.status
@@ -217,6 +222,17 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
         channel.shown = replace(channel.shown, needs_confirmation=observation.needs_confirmation)
     if observation.vendor_timeout_s is not None:
         channel.book.vendor_timeout_s = observation.vendor_timeout_s
+
+
+def _learn_package(channel: ChannelTurn, observation: Observation) -> None:
+    """R3, package: what an answer tells of the package of this attempt, be it over; no event follows from it alone."""
+    attempt, package = channel.attempt, observation.package
+    if attempt is None or package is None or package == attempt.package:
+        return
+
+    is_of_this = attempt.task_id is None or observation.task_id in (None, attempt.task_id)
+    if is_of_this and not names_another(channel, observation):
+        channel.update_attempt(replace(attempt, package=package))
 
 
 def _raise(

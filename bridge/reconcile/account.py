@@ -17,9 +17,9 @@ from typing import Final
 
 import structlog
 
-from bridge.clouds.directory import ClosedCloud
 from bridge.clouds.errors import AccountStopped
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.registry import ClosedCloud, kind_of
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Pace
 from bridge.reconcile.asking import Asking
 from bridge.reconcile.background import Background
@@ -54,8 +54,8 @@ class AccountLookups:
 
     def __init__(
         self,
-        account: ApiAccount,
-        open_cloud: Callable[[ApiAccount, Pace], Cloud],
+        account: AnyAccount,
+        open_cloud: Callable[[AnyAccount, Pace], Cloud],
         sink: Sink,
         *,
         proven: Callable[[], bool],
@@ -72,7 +72,11 @@ class AccountLookups:
         self._circuit = Circuit(account.api.circuit_open_s)
         self._told: tuple[CircuitState, Cause | None] = ("closed", None)
         self._pace = RequestPace(
-            account.api.rate_per_s, may_send=self._may_send, monotonic=monotonic, jitter=jitter
+            account.api.rate_per_s,
+            counted_over_s=kind_of(account.cloud).rate_window_s,
+            may_send=self._may_send,
+            monotonic=monotonic,
+            jitter=jitter,
         )
         self._most_in_flight = min(IN_FLIGHT_MOST, max(2, math.ceil(account.api.rate_per_s)))
         self._is_owned = False
@@ -85,13 +89,16 @@ class AccountLookups:
             self._cloud = ClosedCloud(error, now_ms)
             self._circuit.failed(self._circuit.admit(), error, "", monotonic())
             self._tell_circuit()
-        self._asking = Asking(account, self._cloud, self._circuit, sink, now_ms=now_ms, monotonic=monotonic)
+        self._asking = Asking(
+            account, self._cloud, self._circuit, self._queue, sink, now_ms=now_ms, monotonic=monotonic
+        )
         self._background = Background(
             account,
             self._cloud,
             self._circuit,
             self._queue,
-            sink,
+            asking=self._asking,
+            sink=sink,
             may_run=self._may_send,
             now_ms=now_ms,
             monotonic=monotonic,
@@ -149,6 +156,9 @@ class AccountLookups:
             queue=self._queue.statistics(),
             pace=self._pace.statistics(),
             discovery=self._background.discovery.statistics(),
+            sweep=self._background.sweep.statistics() if self._cloud.has_sweep else None,
+            packages=self._asking.packages.statistics(),
+            answered_by_others=self._asking.answered_by_others,
         )
 
     async def _dispatch(self, tasks: asyncio.TaskGroup) -> None:

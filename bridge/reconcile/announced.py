@@ -1,4 +1,4 @@
-"""Which device ids were already announced: eight bytes each, so that a million devices cost a few megabytes."""
+"""Which device ids, or other facts, were already announced: eight bytes each, a few megabytes for a million."""
 
 from __future__ import annotations
 

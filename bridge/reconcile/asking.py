@@ -11,11 +11,13 @@ import structlog
 from msgspec.structs import replace
 
 from bridge.clouds.errors import CloudError, DeviceUnsupported, SchemaMismatch, Unanswered
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Looked
+from bridge.reconcile.announced import Announced
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.limits import NotOwner
-from bridge.reconcile.queue import Waiting
+from bridge.reconcile.packages import Packages
+from bridge.reconcile.queue import LookupQueue, Waiting
 from bridge.reconcile.records import answer_failed, answer_ok, record_of
 from consumer.sink import Sink
 from schemas import Observation
@@ -35,9 +37,10 @@ class Asking:
 
     def __init__(
         self,
-        account: ApiAccount,
+        account: AnyAccount,
         cloud: Cloud,
         circuit: Circuit,
+        queue: LookupQueue,
         sink: Sink,
         *,
         now_ms: Callable[[], int],
@@ -50,6 +53,10 @@ class Asking:
         self._account = account
         self._cloud = cloud
         self._circuit = circuit
+        self._queue = queue
+        self.packages = Packages(account, cloud, monotonic=monotonic)
+        self.answered_by_others = 0
+        """Lookups that a reading made for another device answered."""
         self._sink = sink
         self._now_ms = now_ms
         self._monotonic = monotonic
@@ -84,6 +91,10 @@ class Asking:
         else:
             self._circuit.answered(epoch)
             await self._write_looked(waiting, looked)
+            for other in looked.others:
+                if (others_place := self._who_waits(other)) is not None:
+                    self.answered_by_others += len(others_place.lookups)
+                    await self._write_looked(others_place, other)
 
     async def refuse(self, waiting: Waiting, error: CloudError) -> None:
         """Write that there is no answer, and why."""
@@ -116,6 +127,36 @@ class Asking:
         )
         await self._write(answers)
 
+    async def tell(self, page: Sequence[Looked], told: Announced) -> int:
+        """Write what a sweep told that the one before did not, and answer the lookups that wait for any of it.
+
+        Return how many were answered. `told` is what the sweeps told; a finished upgrade would be told for ever.
+        """
+        answered = 0
+        unasked: list[Observation] = []
+        for looked in page:
+            waiting = self._who_waits(looked)
+            if waiting is None:
+                unasked += looked.observations
+            else:
+                answered += len(waiting.lookups)
+                await self._write_looked(waiting, looked)
+        filled = await self.packages.fill(unasked)
+        news = {said: one for one in filled if told.is_new(said := _said(one))}
+        if news:
+            await self._write(list(news.values()))
+        for said in news:
+            told.confirm(said)
+        return answered
+
+    def _who_waits(self, looked: Looked) -> Waiting | None:
+        """Take the device's place in the queue, where what was told is all that its lookup would tell."""
+        if not looked.is_whole:
+            return None
+
+        asked_at_ms = looked.asked_at_ms - self._cloud.clock.offset_ms
+        return self._queue.take_device(looked.device_id, asked_at_ms=asked_at_ms)
+
     def _outcome(self, error: CloudError, now_ms: int) -> str:
         answered_at_ms = self._answered_at_ms
         others = answered_at_ms is not None and now_ms - answered_at_ms <= OTHERS_ANSWERED_WITHIN_MS
@@ -142,7 +183,10 @@ class Asking:
         self.answers["ok"] += 1
         self._answered_at_ms = now_ms
         newest = next(reversed(waiting.lookups))
-        told = [replace(observation, lookup_id=newest) for observation in looked.observations]
+        told = [
+            replace(observation, lookup_id=newest)
+            for observation in await self.packages.fill(looked.observations)
+        ]
         await self._write([*told, *answers])
 
     async def _write(self, observations: Sequence[Observation]) -> None:
@@ -172,3 +216,22 @@ class Asking:
         self._unsupported_until_ms[waiting.device_id] = self._now_ms() + UNSUPPORTED_FOR_MS
         if len(self._unsupported_until_ms) > UNSUPPORTED_MOST:
             del self._unsupported_until_ms[next(iter(self._unsupported_until_ms))]
+
+
+def _said(observation: Observation) -> str:
+    """What an observation tells, whenever it was told."""
+    package, reason = observation.package, observation.reason
+    parts = (
+        observation.device_id,
+        observation.channel,
+        observation.status,
+        observation.vendor_status,
+        observation.progress,
+        observation.current_version,
+        observation.target_version,
+        observation.task_id,
+        None if package is None else (package.id, package.state),
+        observation.needs_confirmation,
+        None if reason is None else reason.code,
+    )
+    return repr(parts)

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import Final
 
 import structlog
 
 from bridge.clouds.errors import AccountStopped, CloudError
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
+from bridge.reconcile.asking import Asking
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.discovery import Discovery
 from bridge.reconcile.limits import NotOwner
 from bridge.reconcile.queue import LookupQueue
-from bridge.reconcile.records import record_of
+from bridge.reconcile.sweep import Sweep
 from consumer.sink import Sink
 
 log = structlog.get_logger(__name__)
@@ -44,22 +44,23 @@ class Background:
 
     def __init__(
         self,
-        account: ApiAccount,
+        account: AnyAccount,
         cloud: Cloud,
         circuit: Circuit,
         queue: LookupQueue,
-        sink: Sink,
         *,
+        asking: Asking,
+        sink: Sink,
         may_run: Callable[[], bool],
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self.discovery = Discovery(account, cloud, sink, now_ms=now_ms, give_way=self._give_way)
+        self.sweep = Sweep(account, cloud, asking, now_ms=now_ms, give_way=self._give_way)
         self._account = account
         self._cloud = cloud
         self._circuit = circuit
         self._queue = queue
-        self._sink = sink
         self._may_run = may_run
         self._monotonic = monotonic
 
@@ -68,20 +69,24 @@ class Background:
         api = self._account.api
         async with asyncio.TaskGroup() as tasks:
             if api.discovery != "off":
-                tasks.create_task(self._repeat("discovery", self.discovery.read, api.discovery_period_s))
+                tasks.create_task(
+                    self._repeat("discovery", self.discovery.read, lambda: api.discovery_period_s)
+                )
             if self._cloud.has_sweep:
-                tasks.create_task(self._repeat("sweep", self._sweep, api.sweep_period_s))
+                tasks.create_task(self._repeat("sweep", self.sweep.read, lambda: self.sweep.period_s))
 
-    async def _repeat(self, name: str, work: Callable[[], Awaitable[None]], period_s: float) -> None:
+    async def _repeat(
+        self, name: str, work: Callable[[], Awaitable[None]], period_s: Callable[[], float]
+    ) -> None:
         """Do `work` at the start and every `period_s`, counted from its beginning; sooner after a failure."""
         failures = 0
         while True:
             await self._admitted()
             began = self._monotonic()
-            wait_s = period_s
             try:
                 await work()
                 failures = 0
+                wait_s = period_s()
             except NotOwner:
                 # Whoever owns the account now begins anew; so do we, should it come back.
                 wait_s = 0.0
@@ -89,7 +94,7 @@ class Background:
                 # The lookups may well be allowed what the listing is not; only a refusal for good concerns them.
                 if isinstance(error, AccountStopped):
                     self._circuit.failed(self._circuit.admit(), error, "", self._monotonic())
-                wait_s = min(period_s, RETRY_MOST_S, RETRY_FIRST_S * 2.0**failures)
+                wait_s = min(period_s(), RETRY_MOST_S, RETRY_FIRST_S * 2.0**failures)
                 failures += 1
                 log.warning(
                     "background_failed",
@@ -104,12 +109,6 @@ class Background:
                     remedy=error.remedy,
                 )
             await asyncio.sleep(max(POLL_S, began + wait_s - self._monotonic()))
-
-    async def _sweep(self) -> None:
-        async with aclosing(self._cloud.sweep()) as pages:
-            async for page in pages:
-                await self._sink.write([record_of(self._account, observation) for observation in page])
-                await self._give_way()
 
     async def _admitted(self) -> None:
         # Two clocks and the proof of membership change without an event.

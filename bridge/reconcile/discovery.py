@@ -8,7 +8,7 @@ from contextlib import aclosing
 import structlog
 
 from bridge.clouds.errors import CloudError
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Discovered
 from bridge.reconcile.announced import Announced
 from bridge.reconcile.records import device_found, record_of
@@ -26,7 +26,7 @@ class Discovery:
 
     def __init__(
         self,
-        account: ApiAccount,
+        account: AnyAccount,
         cloud: Cloud,
         sink: Sink,
         *,

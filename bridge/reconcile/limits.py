@@ -28,6 +28,9 @@ is one the cloud was slow to give; waiting for it would halve the rate of a clou
 BURST_SHARE: Final = 0.1
 """Lookups that were not started for a while may follow each other up to this share of a second's requests."""
 
+ROUNDING: Final = 1e-9
+"""1.5 requests a second are 3 in two seconds, also where the rate is not a round number in binary."""
+
 PAUSE_FIRST_S: Final = 1.0
 PAUSE_MOST_S: Final = 60.0
 """Throttled: the account pauses this long, doubled for each pause in a row."""
@@ -50,7 +53,10 @@ class PaceStatistics(Struct, frozen=True, kw_only=True):
 class RequestPace:
     """One account's pace. `may_send` is asked directly before each request; `monotonic` is a clock in seconds.
 
-    A rate below one a second is one request per `1 / rate_per_s`; any other is rounded down to whole requests a second.
+    `counted_over_s` is the time over which the cloud counts. Where that is longer than a second, the rate holds over a
+    shorter time already, the first whole second that has room for whole requests: so a burst never spends a minute's
+    requests, and a new owner need not wait a minute for those of the one before.
+    A rate below one request in that time is one per `1 / rate_per_s`; any other is rounded down to whole requests.
     """
 
     def __init__(
@@ -59,10 +65,12 @@ class RequestPace:
         *,
         may_send: Callable[[], bool],
         monotonic: Callable[[], float],
+        counted_over_s: float = 1.0,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._most = max(1, int(rate_per_s))
-        self._window_s = (1.0 if rate_per_s >= 1 else 1 / rate_per_s) + WINDOW_MARGIN_S
+        window_s = _window_s(rate_per_s, counted_over_s)
+        self._most = max(1, int(rate_per_s * window_s + ROUNDING))
+        self._window_s = max(window_s, 1 / rate_per_s) + WINDOW_MARGIN_S
         burst = max(1.0, rate_per_s * BURST_SHARE)
         self._starts = AsyncLimiter(burst, burst / rate_per_s)
         self._may_send = may_send
@@ -115,8 +123,8 @@ class RequestPace:
             yield
             if sent_at >= self._paused_until:
                 self._pauses_in_a_row = 0
-        except Throttled:
-            self._throttle(sent_at)
+        except Throttled as error:
+            self._throttle(sent_at, error.pause_s)
             raise
         finally:
             self._in_flight -= 1
@@ -163,12 +171,28 @@ class RequestPace:
             self._occupy(free_again_at)
         self._changed.set()
 
-    def _throttle(self, sent_at: float) -> None:
-        """Pause, longer each time in a row; requests that were under way when a pause began are part of its cause."""
+    def _throttle(self, sent_at: float, told_s: float | None) -> None:
+        """Pause as long as the cloud says, else longer each time in a row; requests that were under way when a pause
+
+        began are part of its cause.
+        """
         self._throttled += 1
         if sent_at < self._paused_until:
             return
 
         pause_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * 2.0**self._pauses_in_a_row)
         self._pauses_in_a_row += 1
+        if told_s is not None:
+            self.pause(min(PAUSE_MOST_S, told_s))
+            return
         self.pause(pause_s * (0.75 + self._jitter() / 4))
+
+
+def _window_s(rate_per_s: float, counted_over_s: float) -> float:
+    """Return the shortest time in whole seconds that has room for whole requests, at most the time that counts."""
+    seconds = range(1, max(2, int(counted_over_s) + 1))
+    for window_s in seconds:
+        requests = rate_per_s * window_s
+        if requests >= 1 and abs(requests - round(requests)) < ROUNDING:
+            return float(window_s)
+    return float(seconds[-1])

@@ -29,6 +29,8 @@ class Waiting(Struct, kw_only=True):
     rank: int
     lookups: dict[str, int]
     """Lookup id to its expiry, Unix ms; in the order they came."""
+    due_at_ms: int = 0
+    """Only what was asked after it answers them: the latest time at which one of them was due."""
 
     @property
     def is_operators(self) -> bool:
@@ -82,6 +84,7 @@ class LookupQueue:
                 waiting.rank = rank
                 self._ranks[rank][request.device_id] = waiting
         waiting.lookups[request.lookup_id] = request.expires_at_ms
+        waiting.due_at_ms = max(waiting.due_at_ms, request.due_at_ms)
         while len(waiting.lookups) > IDS_PER_DEVICE:
             del waiting.lookups[next(iter(waiting.lookups))]
             self._displaced += 1
@@ -92,6 +95,7 @@ class LookupQueue:
         if later is not None:
             waiting.rank = min(waiting.rank, later.rank)
             waiting.lookups |= later.lookups
+            waiting.due_at_ms = max(waiting.due_at_ms, later.due_at_ms)
             self._remove(later)
         elif not self._make_room(waiting.rank):
             self._displaced += len(waiting.lookups)
@@ -103,6 +107,14 @@ class LookupQueue:
         waiting = self.first(now_ms)
         if waiting is not None:
             self._remove(waiting)
+        return waiting
+
+    def take_device(self, device_id: str, *, asked_at_ms: int) -> Waiting | None:
+        """Remove and return a device's place, if what was asked at that time answers it."""
+        waiting = self._places.get(device_id)
+        if waiting is None or waiting.due_at_ms > asked_at_ms:
+            return None
+        self._remove(waiting)
         return waiting
 
     def first(self, now_ms: int) -> Waiting | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bridge.clouds.errors import CloudError
 from bridge.clouds.evidence import evidence
-from bridge.clouds.settings import ApiAccount
+from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Discovered
 from consumer.sink import OutgoingRecord
 from schemas import Observation, ObservedEvidence
@@ -19,7 +19,7 @@ _ERROR_FIELDS: Final = frozenset({"code", "msg", "tid"})
 _encoder = msgspec.json.Encoder()
 
 
-def record_of(account: ApiAccount, observation: Observation) -> OutgoingRecord:
+def record_of(account: AnyAccount, observation: Observation) -> OutgoingRecord:
     """Return an observation as it is produced: with as much of the cloud's own words as the account wants kept."""
     if account.evidence_raw == "none":
         told = observation.evidence
@@ -33,7 +33,7 @@ def record_of(account: ApiAccount, observation: Observation) -> OutgoingRecord:
 
 
 def answer_ok(
-    account: ApiAccount, device_id: str, lookup_id: str, *, api: str, asked_at_ms: int, observed_at_ms: int
+    account: AnyAccount, device_id: str, lookup_id: str, *, api: str, asked_at_ms: int, observed_at_ms: int
 ) -> Observation:
     """Return the end of a lookup that the cloud answered."""
     return Observation(
@@ -50,7 +50,7 @@ def answer_ok(
 
 
 def answer_failed(
-    account: ApiAccount,
+    account: AnyAccount,
     device_id: str,
     lookup_id: str,
     error: CloudError,
@@ -76,7 +76,7 @@ def answer_failed(
 
 
 def device_found(
-    account: ApiAccount, device: Discovered, *, asked_at_ms: int, observed_at_ms: int
+    account: AnyAccount, device: Discovered, *, asked_at_ms: int, observed_at_ms: int
 ) -> Observation:
     """Return the hint that a device existed when the list was asked for: the fold asks for it."""
     return Observation(

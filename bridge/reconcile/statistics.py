@@ -24,6 +24,35 @@ class DiscoveryStatistics(Struct, frozen=True, kw_only=True):
     """Why the latest reading ended early."""
 
 
+class SweepStatistics(Struct, frozen=True, kw_only=True):
+    """The readings of a cloud's own lists. Times are Unix ms; counts of one reading are those of the current one."""
+
+    started_at_ms: int | None = None
+    finished_at_ms: int | None = None
+    """When a reading last came to its end."""
+    finished: int = 0
+    """Readings that came to their end, since the start."""
+    pages: int = 0
+    pages_before: int = 0
+    """Of the reading before: how far the current one is, if nothing changed."""
+    devices: int = 0
+    answered: int = 0
+    """Lookups that sweeps answered, since the start."""
+    period_s: float = 0.0
+    """Time between two beginnings: as configured, or longer, because the rate allows no more."""
+    failure: str | None = None
+    """Why the latest reading ended early."""
+
+
+class PackageStatistics(Struct, frozen=True, kw_only=True):
+    """The firmware packages of an account. Counts are those since the start."""
+
+    asked: int = 0
+    failures: int = 0
+    by_state: Mapping[str, int] = {}
+    """Packages remembered, by their latest state."""
+
+
 class AccountStatistics(Struct, frozen=True, kw_only=True):
     """One account's API side."""
 
@@ -45,6 +74,11 @@ class AccountStatistics(Struct, frozen=True, kw_only=True):
     queue: QueueStatistics
     pace: PaceStatistics
     discovery: DiscoveryStatistics
+    sweep: SweepStatistics | None
+    """None for a cloud that needs none."""
+    packages: PackageStatistics
+    answered_by_others: int
+    """Lookups that a reading made for another device answered."""
 
 
 class ReconcileStatistics(Struct, frozen=True, kw_only=True):

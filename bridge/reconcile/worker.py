@@ -24,9 +24,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from bridge.clouds.directory import open_cloud
-from bridge.clouds.settings import ApiAccount
-from bridge.clouds.shape import Cloud, Pace
+from bridge.clouds.registry import open_cloud
+from bridge.clouds.settings import AnyAccount
+from bridge.clouds.shape import Cloud, Means, Pace
 from bridge.clouds.transport import HttpTransport
 from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
@@ -72,11 +72,11 @@ class Reconcile:
 
     def __init__(
         self,
-        accounts: Sequence[ApiAccount],
+        accounts: Sequence[AnyAccount],
         kafka: KafkaSettings,
         sink: Sink,
         *,
-        cloud_of: Callable[[ApiAccount, Pace, Callable[[], int]], Cloud] | None = None,
+        cloud_of: Callable[[AnyAccount, Pace], Cloud] | None = None,
         now_ms: Callable[[], int] = wall_ms,
         monotonic: Callable[[], float] = boot_s,
         jitter: Callable[[], float] = random.random,
@@ -93,7 +93,7 @@ class Reconcile:
         self._accounts: Mapping[str, AccountLookups] = {
             account.name: AccountLookups(
                 account,
-                lambda settings, pace: self._cloud_of(settings, pace, now_ms),
+                self._cloud_of,
                 sink,
                 proven=self._membership.is_fresh,
                 now_ms=now_ms,
@@ -253,10 +253,10 @@ class Reconcile:
         )
         return wait_s
 
-    def _open_cloud(self, account: ApiAccount, pace: Pace, now_ms: Callable[[], int]) -> Cloud:
+    def _open_cloud(self, account: AnyAccount, pace: Pace) -> Cloud:
         transport = HttpTransport(account.api)
         self._transports.append(transport)
-        return open_cloud(account, transport, pace, now_ms)
+        return open_cloud(account, Means(transport=transport, pace=pace, now_ms=self._now_ms))
 
 
 class _Ownership(ConsumerRebalanceListener):

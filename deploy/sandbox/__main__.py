@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.sandbox.interruption import run_until_interrupted
-from deploy.sandbox.supervisor import PROJECT, Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, PROJECT, Sandbox
 
 
 def main() -> int:
@@ -40,10 +41,10 @@ def _introduction(sandbox: Sandbox) -> str:
         ("control API", about["control_url"]),
     ]
     rows += [
-        (name, f"{account['cloud']}, access id {account['access_id']}, {account['rest_url']}")
+        (name, ", ".join([account["cloud"], *_access_id(account), account["rest_url"]]))
         for name, account in about["accounts"].items()
     ]
-    account = next(iter(about["accounts"]))
+    account = DEMO_ACCOUNT
     config = about["config_file"]
     campaign = f'{{"account": "{account}", "devices": 200, "rate_per_s": 10, "seed": 1}}'
     topic = about["accounts"][account]["topic"].replace("://", "/")
@@ -64,6 +65,11 @@ def _introduction(sandbox: Sandbox) -> str:
     lines += [f"  {name + ':' if name else '':<19}{command}" for name, command in commands]
     lines += ["", "  Ctrl-C ends it; nothing is kept."]
     return "\n".join(lines)
+
+
+def _access_id(account: Mapping[str, str]) -> list[str]:
+    """What a Tuya project is known by; the other clouds' credentials are in the file alone."""
+    return [f"access id {account['access_id']}"] if "access_id" in account else []
 
 
 def _say(text: str) -> None:

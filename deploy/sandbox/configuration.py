@@ -11,14 +11,16 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from bridge.clouds.settings import ApiSettings
+from bridge.clouds.settings import ApiSettings, Credentials
 from bridge.config import HttpSettings
 from bridge.fold.policy import Policy
 from bridge.kafka.settings import KafkaSettings
+from consumer.secret import Secret
 from consumer.settings import GatewaySettings
 from deploy.sandbox.brokers.certificates import write_private
 
@@ -49,26 +51,29 @@ _POLICY = Policy(
 )
 
 
+SHORT_PERIODS: Mapping[str, Any] = {
+    "circuit_open_s": 5.0,
+    "discovery_period_s": 10.0,
+    "sweep_period_s": 5.0,
+}
+"""Keys of every account's `api` table."""
+
+
 class ConfiguredAccount(Struct, frozen=True, kw_only=True):
-    """One account of the sandbox, as the bridge has to know it."""
+    """One account of the sandbox, as the bridge has to know it. Files are absolute paths."""
 
     name: str
     cloud: str
-    access_id: str
-    access_key: str
-    previous_access_key: str | None
-    subscription: str
-    rest_url: str
-    rate_per_s: float
+    credentials: Credentials
+    gateway: GatewaySettings | None
+    api: ApiSettings
 
 
 def write_configuration(
     file: Path,
     secrets_directory: Path,
     *,
-    gateway_url: str,
     bootstrap_servers: str,
-    ca_file: Path,
     accounts: Sequence[ConfiguredAccount],
 ) -> None:
     """Write `file` and the secrets it names, in place of those of an earlier run.
@@ -78,7 +83,6 @@ def write_configuration(
     shutil.rmtree(secrets_directory, ignore_errors=True)
     secrets_directory.mkdir(mode=0o700, parents=True)
     folder = file.parent.absolute()
-    ca = os.path.relpath(ca_file, folder)
     tables: list[tuple[str, Mapping[str, object]]] = [
         ("kafka", _set_values(KafkaSettings(bootstrap_servers=bootstrap_servers, session_timeout_s=6.0))),
         # Any free port, so that several bridges run from this file; the log names it.
@@ -86,18 +90,11 @@ def write_configuration(
         ("policy", _set_values(_POLICY)),
     ]
     for account in accounts:
-        keys = {"access_key": account.access_key, "previous_access_key": account.previous_access_key}
-        values: dict[str, object] = {"cloud": account.cloud, "access_id": account.access_id}
-        for kind, key in keys.items():
-            if key is not None:
-                secret = secrets_directory / f"{account.name}.{kind.replace('_', '-')}"
-                write_private(secret, f"{key}\n".encode())
-                values[f"{kind}_file"] = os.path.relpath(secret, folder)
         table = f"accounts.{account.name}"
-        tables.append((table, values))
-        gateway = GatewaySettings(url=gateway_url, subscription=account.subscription, ca_file=ca)
-        tables.append((f"{table}.gateway", _set_values(gateway)))
-        tables.append((f"{table}.api", _set_values(_api(account, ca))))
+        tables.append((table, {"cloud": account.cloud, **_credentials(account, secrets_directory, folder)}))
+        if account.gateway is not None:
+            tables.append((f"{table}.gateway", _relative(_set_values(account.gateway), folder)))
+        tables.append((f"{table}.api", _relative(_set_values(account.api), folder)))
     text = "# A bridge for the sandbox that wrote this file; it goes away with it.\n"
     for name, settings in tables:
         lines = "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
@@ -105,16 +102,25 @@ def write_configuration(
     file.write_text(text, encoding="utf-8")
 
 
-def _api(account: ConfiguredAccount, ca_file: str) -> ApiSettings:
-    return ApiSettings(
-        url=account.rest_url,
-        ca_file=ca_file,
-        rate_per_s=account.rate_per_s,
-        circuit_open_s=5.0,
-        discovery="api",
-        discovery_period_s=10.0,
-        sweep_period_s=5.0,
-    )
+def _credentials(account: ConfiguredAccount, secrets_directory: Path, folder: Path) -> dict[str, object]:
+    """Return the account's own keys; each secret is written to a file, which its key names."""
+    values: dict[str, object] = {}
+    for key, value in _relative(_set_values(account.credentials), folder).items():
+        if isinstance(value, Secret):
+            file = secrets_directory / f"{account.name}.{key.replace('_', '-')}"
+            write_private(file, f"{value.reveal()}\n".encode())
+            values[f"{key}_file"] = os.path.relpath(file, folder)
+        else:
+            values[key] = value
+    return values
+
+
+def _relative(values: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """Return the values with files relative to the configuration's folder."""
+    return {
+        key: os.path.relpath(value, folder) if key.endswith("_file") and isinstance(value, str) else value
+        for key, value in values.items()
+    }
 
 
 def _set_values(settings: Struct) -> dict[str, object]:

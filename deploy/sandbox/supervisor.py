@@ -17,12 +17,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from consumer.settings import GatewaySettings
 from deploy.sandbox.brokers import Brokers
-from deploy.sandbox.cloud import SimulatedAccount, SimulatedCloud, new_account
-from deploy.sandbox.configuration import ConfiguredAccount, write_configuration
+from deploy.sandbox.cloud import SimulatedAccount, SimulatedCloud, demo_accounts
+from deploy.sandbox.cloud.system import Place
+from deploy.sandbox.cloud.systems import SYSTEMS
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
+from deploy.sandbox.configuration import SHORT_PERIODS, ConfiguredAccount, write_configuration
 
 PROJECT = Path(__file__).parents[2]
 _WATCH_PERIOD_S = 0.5
+
+DEMO_ACCOUNT = "tuya-demo"
+"""The account with a gateway that is always there; the other clouds have one each, `<cloud>-demo`."""
 
 
 class AlreadyRunning(Exception):
@@ -57,7 +64,7 @@ class Sandbox:
                 log.unlink()
             stack.callback(self._remove_description)
             self.brokers = await stack.enter_async_context(Brokers(self._own, announce=self._announce))
-            accounts = (new_account("tuya-demo"),)
+            accounts = demo_accounts()
             self.cloud = await stack.enter_async_context(
                 SimulatedCloud(self.brokers, accounts, directory=self._own, speed=self._speed)
             )
@@ -86,22 +93,33 @@ class Sandbox:
         write_configuration(
             self.config_file,
             self._own / "secrets",
-            gateway_url=self.brokers.pulsar.tls_url,
             bootstrap_servers=self.brokers.kafka.bootstrap_servers,
-            ca_file=self.brokers.ca_file,
-            accounts=[
-                ConfiguredAccount(
-                    name=account.name,
-                    cloud=account.cloud,
-                    access_id=account.access_id,
-                    access_key=account.access_key,
-                    previous_access_key=account.previous_access_key,
-                    subscription=f"{account.access_id}-sub",
-                    rest_url=self.cloud.rest_url(account.name),
-                    rate_per_s=account.rate_per_s,
-                )
-                for account in accounts
-            ],
+            accounts=[self._configured(account) for account in accounts],
+        )
+
+    def _configured(self, account: SimulatedAccount) -> ConfiguredAccount:
+        ca_file, shown = str(self.brokers.ca_file), self.brokers.client_certificate
+        tables = SYSTEMS[account.cloud].tables(
+            account,
+            Place(
+                rest_url=self.cloud.rest_url(account.name),
+                ca_file=ca_file,
+                client_cert_file=str(shown.cert_file),
+                client_key_file=str(shown.key_file),
+                short_periods=SHORT_PERIODS,
+            ),
+        )
+        gateway = None
+        if SYSTEMS[account.cloud].has_gateway and isinstance(account, TuyaAccount):
+            gateway = GatewaySettings(
+                url=self.brokers.pulsar.tls_url, subscription=account.subscription, ca_file=ca_file
+            )
+        return ConfiguredAccount(
+            name=account.name,
+            cloud=account.cloud,
+            credentials=tables.credentials,
+            gateway=gateway,
+            api=tables.api,
         )
 
     def _describe(self, accounts: tuple[SimulatedAccount, ...]) -> None:
@@ -129,13 +147,10 @@ class Sandbox:
             "config_file": _from_project(self.config_file),
             "accounts": {
                 account.name: {
-                    "cloud": account.cloud,
-                    "access_id": account.access_id,
-                    "access_key": account.access_key,
+                    **account.describe(),
                     "rest_url": self.cloud.rest_url(account.name),
                     "ca_file": ca_file,
-                    "topic": f"persistent://{account.access_id}/out/event",
-                    "subscription": f"{account.access_id}-sub",
+                    **self._shown_certificate(account),
                 }
                 for account in accounts
             },
@@ -145,6 +160,12 @@ class Sandbox:
         temporary.touch(mode=0o600)
         temporary.write_text(json.dumps(self.description, indent=1) + "\n", encoding="utf-8")
         temporary.replace(self.description_file)
+
+    def _shown_certificate(self, account: SimulatedAccount) -> dict[str, str]:
+        if not SYSTEMS[account.cloud].client_certificates:
+            return {}
+        shown = self.brokers.client_certificate
+        return {"client_cert": str(shown.cert_file), "client_key": str(shown.key_file)}
 
     def _remove_description(self) -> None:
         for file in (self.description_file, self.config_file):

@@ -16,7 +16,7 @@ import httpx
 
 from deploy.sandbox.demo.bridge import BridgeProcess
 from deploy.sandbox.demo.feed import Tally, follow
-from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from tests.benchmarks.run import Run
 
 DEVICES: Final = 1000
@@ -39,7 +39,7 @@ async def _measure(directory: Path) -> Mapping[str, float]:
             BridgeProcess(sandbox.config_file, directory / "ota-bridge.log")
         )
         await bridge.folding(PARTITIONS)
-        ((account, _),) = sandbox.description["accounts"].items()
+        account = DEMO_ACCOUNT
         following = asyncio.create_task(_follow(sandbox.description["kafka"]["bootstrap_servers"], tally))
         began = asyncio.get_running_loop().time()
         report = await _campaign(sandbox.description["control_url"], account, bridge)

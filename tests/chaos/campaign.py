@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from deploy.sandbox.brokers.process import Child
 from deploy.sandbox.public_topics import StateTable, TopicReader, read_events
-from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from deploy.sandbox.verify import (
     AttemptCount,
     Comparison,
@@ -135,9 +135,9 @@ async def run_campaign(
     faults: Mapping[str, object] | None = None,
     endings: Mapping[str, float] | None = None,
     kills: int = 0,
+    account: str = DEMO_ACCOUNT,
 ) -> Verdict:
     """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge."""
-    (account,) = sandbox.description["accounts"]
     servers = sandbox.description["kafka"]["bootstrap_servers"]
     body: dict[str, Any] = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
     if endings is not None:

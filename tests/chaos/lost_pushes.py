@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from deploy.sandbox.brokers.gateway_accounts import EVENT_PARTITIONS
 from deploy.sandbox.public_topics import StateTable, read_events
-from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from deploy.sandbox.verify import Comparison, await_truth, find_broken_revisions
 from tests.chaos.campaign import CONVERGE_WITHIN_S, POLL_S, Bridge
 
@@ -84,7 +84,7 @@ async def lose_pushes_while_away(
     While it is away a second campaign upgrades `missed` devices, so that there are pushes to drop on any machine: some
     that have been upgraded already, and new ones where all are busy.
     """
-    (account,) = sandbox.description["accounts"]
+    account = DEMO_ACCOUNT
     servers = sandbox.description["kafka"]["bootstrap_servers"]
     bridge = Bridge(sandbox, log_file, environment=_ENVIRONMENT)
     async with httpx.AsyncClient(
@@ -167,7 +167,7 @@ async def _expire(sandbox: Sandbox, control: httpx.AsyncClient) -> int:
 
 async def _backlog(sandbox: Sandbox) -> int:
     """Return how many entries wait for the bridge."""
-    pulsar, (account,) = sandbox.description["pulsar"], sandbox.description["accounts"].values()
+    pulsar, account = sandbox.description["pulsar"], sandbox.description["accounts"][DEMO_ACCOUNT]
     auth = (pulsar["admin"]["username"], pulsar["admin"]["password"])
     path = account["topic"].replace("://", "/")
     async with httpx.AsyncClient(base_url=pulsar["admin_url"], auth=auth, trust_env=False) as admin:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bridge.clouds import errors
-from bridge.clouds.transport import Answer
-from bridge.clouds.tuya_envelope import Envelope, open_envelope, result_of
-from bridge.clouds.tuya_errors import CODES, error_of
-from bridge.clouds.tuya_firmware import FirmwareItem, firmware_items, progress_of
-from bridge.clouds.tuya_status import INFORMATION, PROGRESS, information_status
-from bridge.clouds.tuya_token import token_of
+from bridge.clouds.clock import VendorTime
+from bridge.clouds.tuya.envelope import Envelope, open_envelope, result_of
+from bridge.clouds.tuya.errors import CODES, error_of
+from bridge.clouds.tuya.status import INFORMATION, PROGRESS, information_status
+from bridge.clouds.tuya.token import token_of
+from bridge.clouds.tuya_cloud.firmware import FirmwareItem, firmware_items, progress_of
+from bridge.clouds.wire import Answer
 
 DOCUMENTED = """{"result":{"channel":0,"current_version":"1.0.0","version":"2.0.0","upgrade_type":1,"timeout":60,
 "upgrade_status":1,"type_desc":"Bluetooth","desc":"Firmware update","control_type":0},"success":true}"""
@@ -114,6 +115,14 @@ def test_progress_is_told_while_the_upgrade_runs() -> None:
     assert progress_of({"upgrade_status": "2", "progress": "100"}) == 100
 
 
+def test_the_samples_of_progress_and_confirm_are_read() -> None:
+    progress = opened('{"result":{"upgrade_status":2,"progress":30},"success":true}')
+    confirmed = opened('{"result":true,"success":true}')
+
+    assert progress_of(result_of(progress, api="test")) == 30
+    assert result_of(confirmed, api="test") is True
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -178,12 +187,9 @@ def test_http_statuses_count_where_the_body_does_not_say_more() -> None:
 
 
 def test_ten_digits_of_time_are_seconds() -> None:
-    assert (opened('{"t":1573441137}').time_ms, opened('{"t":1573441137}').resolution_ms) == (
-        1573441137000,
-        1000,
-    )
-    assert opened('{"t":"1580399517143"}').time_ms == 1580399517143
-    assert opened('{"t":true}').time_ms is None
+    assert opened('{"t":1573441137}').time == VendorTime(at_ms=1573441137000, resolution_ms=1000)
+    assert opened('{"t":"1580399517143"}').time == VendorTime(at_ms=1580399517143)
+    assert opened('{"t":true}').time is None
 
 
 CLASSES = {
@@ -208,9 +214,16 @@ def test_each_documented_code_has_its_class(word: str) -> None:
 
 
 def test_the_subscription_family_is_forbidden_and_unknown_codes_are_no_reason_to_repeat() -> None:
-    for code in (28841001, 28841002, 28841003, 28841101, 28841105, 28841106):
+    for code in (*range(28841001, 28841004), *range(28841101, 28841107)):
         assert type(error_of(code, "", api="test", trace_id=None)) is errors.Forbidden
     assert type(error_of(987654, "?", api="test", trace_id=None)) is errors.SchemaMismatch
+
+
+def test_the_text_of_a_conflict_is_shown_because_its_meaning_differs_between_the_vendors_tables() -> None:
+    error = refusal('{"success":false,"code":1113,"msg":"please upgrade to the commercial version"}')
+
+    assert isinstance(error, errors.Throttled)
+    assert error.text == "please upgrade to the commercial version"
 
 
 def test_1106_is_about_the_device_only() -> None:

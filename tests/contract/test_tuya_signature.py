@@ -7,7 +7,7 @@ import hmac
 
 import pytest
 
-from bridge.clouds.tuya_sign import canonical_url, path_of, sign, sign_legacy, string_to_sign, target_of
+from bridge.clouds.tuya.sign import canonical_url, path_of, sign, sign_legacy, string_to_sign, target_of
 
 ID = "1KAD46OrT9HafiKdsXeg"
 KEY = "4OHBOnWOqaEC1mWXOpVL3yV50s0qGSRC"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import structlog
 
-from bridge.clouds.settings import ApiAccount, ApiSettings
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.writer import KafkaWriter
 from bridge.reconcile.worker import Reconcile
@@ -23,9 +24,11 @@ async def main(arguments: list[str]) -> None:
     account = ApiAccount(
         name="tuya-sim",
         cloud="tuya-cloud",
-        access_id=access_id,
-        access_key=Secret(Path(key_file).read_text()),  # noqa: ASYNC240
-        api=ApiSettings(url=url, ca_file=ca_file, rate_per_s=20, discovery="off"),
+        credentials=TuyaCredentials(
+            access_id=access_id,
+            access_key=Secret(Path(key_file).read_text()),  # noqa: ASYNC240
+        ),
+        api=TuyaApi(url=url, ca_file=ca_file, rate_per_s=20, discovery="off"),
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -16,7 +16,8 @@ import trustme
 
 from bridge.clouds import errors
 from bridge.clouds.settings import ApiSettings
-from bridge.clouds.transport import Answer, HttpTransport, Request
+from bridge.clouds.transport import HttpTransport
+from bridge.clouds.wire import Answer, Request
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -36,11 +37,16 @@ class Server:
         self.respond: Respond = plainly
         self.port = 0
         self._certificate = ca.issue_cert(host)
+        self.clients_of: trustme.CA | None = None
+        """With it, only who shows a certificate of this authority is served."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Server]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._certificate.configure_cert(context)
+        if self.clients_of is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.clients_of.configure_trust(context)
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         async with server:
@@ -143,6 +149,63 @@ async def test_only_by_name_is_a_certificate_not_verified_and_that_is_logged(ca:
 
     assert answer.status == 200
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["tls_not_verified"]
+
+
+async def test_another_hosts_certificate_is_taken_only_by_name_and_only_from_the_named_authority(
+    ca: trustme.CA, ca_file: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    async with Server(ca, "example.test").running() as server:
+        with structlog.testing.capture_logs() as logs:
+            answer = await sent(server, ca_file, verify_hostname=False)
+        error = await failure(server, str(other), verify_hostname=False)
+
+    assert answer.status == 200
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["hostname_not_verified"]
+    assert "not trusted" in error.text
+
+
+def written(issued: trustme.LeafCert, folder: Path) -> dict[str, str]:
+    cert_file, key_file = folder / "client.pem", folder / "client.key"
+    cert_file.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(key_file)
+    return {"client_cert_file": str(cert_file), "client_key_file": str(key_file)}
+
+
+async def test_a_server_that_asks_for_a_certificate_is_shown_ours(
+    ca: trustme.CA, ca_file: str, tmp_path: Path
+) -> None:
+    server = Server(ca)
+    server.clients_of = ca
+    async with server.running():
+        answer = await sent(server, ca_file, **written(ca.issue_cert("bridge"), tmp_path))
+
+    assert answer.status == 200
+
+
+async def test_without_one_or_with_a_strangers_it_does_not_answer(
+    ca: trustme.CA, ca_file: str, tmp_path: Path
+) -> None:
+    server = Server(ca)
+    server.clients_of = ca
+    async with server.running():
+        without = await failure(server, ca_file)
+        strange = await failure(server, ca_file, **written(trustme.CA().issue_cert("bridge"), tmp_path))
+
+    assert (type(without), type(strange)) == (errors.Unanswered, errors.Unanswered)
+    assert server.received == []
+
+
+def test_a_certificate_that_cannot_be_shown_stops_the_account(ca: trustme.CA, tmp_path: Path) -> None:
+    files = written(ca.issue_cert("bridge"), tmp_path)
+    trustme.CA().issue_cert("other").private_key_pem.write_to_path(files["client_key_file"])
+
+    with pytest.raises(errors.Misconfigured) as caught:
+        HttpTransport(ApiSettings(url="https://localhost:1", **files))
+
+    assert "client_cert_file" in caught.value.text
+    assert "BEGIN" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "localhost:1", "https://localhost/api", "ftp://x"])

@@ -18,7 +18,8 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from bridge.clouds.settings import ApiAccount, ApiSettings
+from bridge.clouds.settings import ApiAccount
+from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
 from bridge.kafka.clients import producer_arguments
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import ensure_topics
@@ -48,7 +49,9 @@ async def settings(brokers: Brokers, kafka_prefix: str) -> KafkaSettings:
 class House:
     """A simulated cloud with one account, the topics, and as many bridges as a test starts."""
 
-    def __init__(self, settings: KafkaSettings, cloud: SimulatedCloud, account: ApiAccount) -> None:
+    def __init__(
+        self, settings: KafkaSettings, cloud: SimulatedCloud, account: ApiAccount[TuyaCredentials, TuyaApi]
+    ) -> None:
         self.settings = settings
         self.cloud = cloud
         self.account = account
@@ -126,9 +129,10 @@ async def house(brokers: Brokers, settings: KafkaSettings) -> AsyncIterator[Hous
         account = ApiAccount(
             name=simulated.name,
             cloud=simulated.cloud,
-            access_id=simulated.access_id,
-            access_key=Secret(simulated.access_key),
-            api=ApiSettings(
+            credentials=TuyaCredentials(
+                access_id=simulated.access_id, access_key=Secret(simulated.access_key)
+            ),
+            api=TuyaApi(
                 url=cloud.rest_url(simulated.name),
                 ca_file=str(brokers.ca_file),
                 rate_per_s=RATE_PER_S,
@@ -230,12 +234,12 @@ async def test_a_process_that_was_stopped_sends_nothing_when_it_goes_on(
 ) -> None:
     devices = await house.devices(40)
     key_file = tmp_path / "key"
-    key_file.write_text(house.account.access_key.reveal())
+    key_file.write_text(house.account.credentials.access_key.reveal())
     account = house.account
     arguments = [
         house.settings.bootstrap_servers,
         house.settings.prefix,
-        account.access_id,
+        account.credentials.access_id,
         str(key_file),
         account.api.url,
         str(brokers.ca_file),

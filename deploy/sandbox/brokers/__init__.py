@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.sandbox.brokers.certificates import ServerCertificate, create_certificates
+from deploy.sandbox.brokers.certificates import CertificateFiles, create_certificates
 from deploy.sandbox.brokers.gateway_accounts import GatewayAddress
 from deploy.sandbox.brokers.java import JarsNotFetched, MissingTools, prepare_java
 from deploy.sandbox.brokers.kafka import KafkaBroker
@@ -21,13 +21,13 @@ from deploy.sandbox.brokers.pulsar import PulsarBroker
 
 __all__ = [
     "Brokers",
+    "CertificateFiles",
     "ChildFailed",
     "GatewayAddress",
     "JarsNotFetched",
     "KafkaBroker",
     "MissingTools",
     "PulsarBroker",
-    "ServerCertificate",
     "prepare_java",
 ]
 
@@ -48,7 +48,8 @@ class Brokers:
             folder.with_suffix(".log").unlink(missing_ok=True)
         certificates = create_certificates(self._folders[0])
         self.ca_file: Path = certificates.ca_file
-        self.server_certificate: ServerCertificate = certificates.server
+        self.server_certificate: CertificateFiles = certificates.server
+        self.client_certificate: CertificateFiles = certificates.client
         self.pulsar = PulsarBroker(self._folders[1], certificates)
         self.kafka = KafkaBroker(self._folders[2], certificates)
 

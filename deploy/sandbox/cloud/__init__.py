@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from deploy.sandbox.cloud.account import SimulatedAccount, new_account
+from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.simulated_cloud import SimulatedCloud
+from deploy.sandbox.cloud.systems import demo_accounts, new_account
 
-__all__ = ["SimulatedAccount", "SimulatedCloud", "new_account"]
+__all__ = ["SimulatedAccount", "SimulatedCloud", "demo_accounts", "new_account"]

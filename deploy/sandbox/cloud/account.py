@@ -1,4 +1,4 @@
-"""One account of a simulated cloud: who it is to the operator, and its credentials."""
+"""One account of a simulated cloud: who it is to the operator, and what its cloud grants it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,21 @@ _ALPHABET = string.ascii_lowercase + string.digits
 
 
 class SimulatedAccount(Struct, frozen=True, kw_only=True):
-    """A project at a vendor's cloud. `access_id` is also its Pulsar tenant."""
+    """A project at a vendor's cloud. Each cloud adds its credentials."""
 
     name: str
     """The operator's alias, as in the bridge's configuration."""
     cloud: str
-    access_id: str
-    access_key: str
-    """32 ASCII characters: the root of authentication, signature and encryption."""
-    previous_access_key: str | None = None
-    """Still used for some messages under the knob `push_previous_key`."""
-    rate_per_s: int = 200
+    rate_per_s: float = 200
     """Requests a second that its REST API serves; more are refused."""
+    rate_window_s: float = 1.0
+    """The time over which they are counted."""
+
+    def describe(self) -> dict[str, object]:
+        """What `sandbox.json` says of it, beside where it is found."""
+        return {"cloud": self.cloud}
 
 
-def new_account(name: str, cloud: str = "tuya-cloud", *, rate_per_s: int = 200) -> SimulatedAccount:
-    """Make an account with fresh random credentials in the vendor's shape."""
-    return SimulatedAccount(
-        name=name,
-        cloud=cloud,
-        access_id=_random_text(20),
-        access_key=_random_text(32),
-        previous_access_key=_random_text(32),
-        rate_per_s=rate_per_s,
-    )
-
-
-def _random_text(length: int) -> str:
+def random_text(length: int) -> str:
+    """Return fresh lower-case letters and digits, for credentials in a vendor's shape."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, field
 
 from deploy.sandbox.cloud.faults import Share
-from deploy.sandbox.cloud.fleet import MAX_DEVICES, Device
+from deploy.sandbox.cloud.fleet import MAX_DEVICES, Device, Fleet
 from deploy.sandbox.cloud.gateway import PushTally
 from deploy.sandbox.cloud.life import ENDINGS, Ending
 from deploy.sandbox.cloud.timeline import Timeline
@@ -39,9 +39,14 @@ class CampaignOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("the shares of the endings are more than 1 together")
 
 
-def deal_endings(order: CampaignOrder) -> list[Ending]:
-    """Return one ending per device: exactly the shares, by largest remainder, in an order that the seed decides."""
-    shares: dict[Ending, float] = {name: order.endings.get(name, 0.0) for name in ENDINGS}
+def deal_endings(order: CampaignOrder, can_express: Collection[Ending] = ENDINGS) -> list[Ending]:
+    """Return one ending per device: exactly the shares, by largest remainder, in an order that the seed decides.
+
+    What the cloud's API cannot express is given to no device; those succeed.
+    """
+    shares: dict[Ending, float] = {
+        name: order.endings.get(name, 0.0) if name in can_express else 0.0 for name in ENDINGS
+    }
     shares["succeeded"] += max(0.0, 1.0 - sum(shares.values()))
     exact = {name: share * order.devices for name, share in shares.items()}
     counts = {name: int(number + _ROUNDING) for name, number in exact.items()}
@@ -62,14 +67,17 @@ class Campaign:
         order: CampaignOrder,
         devices: list[Device],
         *,
+        fleet: Fleet,
         timeline: Timeline,
         gateway: Pushes,
+        can_express: Collection[Ending] = ENDINGS,
         speed: float = 1.0,
     ) -> None:
         self.campaign_id = campaign_id
         self._order = order
         self._devices = devices
-        self._endings = deal_endings(order)
+        self._fleet = fleet
+        self._endings = deal_endings(order, can_express)
         self._timeline = timeline
         self._gateway = gateway
         self._speed = speed
@@ -117,6 +125,8 @@ class Campaign:
         return Upgrade(
             device,
             ending,
+            fleet=self._fleet,
+            campaign=self.campaign_id,
             seed=str(self._order.seed),
             timeline=self._timeline,
             gateway=self._gateway,

@@ -19,6 +19,7 @@ from deploy.sandbox.cloud.campaign import Campaign, CampaignOrder
 from deploy.sandbox.cloud.faults import Actions, FaultBoard, FaultError, parse_faults
 from deploy.sandbox.cloud.firehose import Firehose, FirehoseOrder
 from deploy.sandbox.cloud.fleet import MAX_DEVICES, Device
+from deploy.sandbox.cloud.gateway import NoGateway
 from deploy.sandbox.cloud.tenant import Tenant
 from deploy.sandbox.cloud.timeline import Timeline
 
@@ -110,6 +111,8 @@ class Control:
                 campaign_id,
                 order,
                 devices,
+                fleet=tenant.fleet,
+                can_express=tenant.can_express,
                 timeline=self._timeline,
                 gateway=tenant.gateway,
                 speed=self._speed,
@@ -160,6 +163,8 @@ class Control:
     async def _order_firehose(self, request: Request) -> Response:
         order = await _read(request, FirehoseOrder)
         tenant = self._tenant(order.account)
+        if isinstance(tenant.gateway, NoGateway):
+            raise Wrong(f"account {order.account} has no gateway: its cloud pushes nothing")
         Firehose(order, tenant.fleet, tenant.gateway, self._timeline).start()
         return _json({"messages": int(order.rate_per_s * order.seconds)})
 

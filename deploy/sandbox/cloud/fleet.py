@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
+from deploy.sandbox.cloud.jobs import JobBook
 from schemas.vocabulary import Status
 
 MAX_DEVICES = 100_000
@@ -23,7 +24,6 @@ _PRODUCTS = (
     ("8xk2vqnd4tmz0ywp", "Thermostat", "2020.01"),
     ("p5ecbz7h3snl9qta", "Door sensor", "7777"),
 )
-_SECOND_CHANNELS = (9, 9, 1, 3, 10)
 _SECOND_CHANNEL_SHARE = 0.25
 _OFFERED_SHARE = 0.3
 """Of second channels: a newer version is offered and nobody starts it."""
@@ -31,18 +31,40 @@ _NUMBERS_AS_TEXT_SHARE = 0.1
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """What the REST API tells about a channel: the truth, a little late."""
+    """What a REST API tells about a channel, in the bridge's words: the truth, a little late."""
 
-    upgrade_status: int
+    status: Status
     current_version: str
     target_version: str = ""
     progress: int = 0
+    number: int | None = None
+    """Tuya's number, where it has several for the status."""
+
+
+class FleetManner(Struct, frozen=True, kw_only=True):
+    """What the devices of a cloud look like."""
+
+    device_id: Callable[[str], str]
+    """Makes an id of 40 hex digits that are the device's own."""
+    main_channel: str
+    second_channels: tuple[str, ...] = ()
+    """A quarter of the devices have one of these as well."""
+    offers: bool = False
+    """Whether the cloud tells of a version that is offered and that nobody started: the status `available`."""
+
+
+TUYA_MANNER: Final = FleetManner(
+    device_id=lambda digest: f"bf{digest[:20]}",
+    main_channel="0",
+    second_channels=("9", "9", "1", "3", "10"),
+    offers=True,
+)
 
 
 class Channel(Struct, kw_only=True):
     """One firmware channel in the bridge's vocabulary, and what REST shows of it."""
 
-    number: int
+    name: str
     current_version: str
     status: Status = "idle"
     target_version: str | None = None
@@ -58,7 +80,7 @@ class Channel(Struct, kw_only=True):
 
 
 class Device(Struct, kw_only=True):
-    """One device. The second block says how its cloud speaks about it."""
+    """One device. The second block says how Tuya's cloud speaks about it; the others have no such differences."""
 
     device_id: str
     product_id: str
@@ -85,7 +107,9 @@ class Device(Struct, kw_only=True):
 class Fleet:
     """The devices of one account, in order of creation."""
 
-    def __init__(self, *, account: str, cloud: str, seed: int) -> None:
+    def __init__(self, *, account: str, cloud: str, seed: int, manner: FleetManner = TUYA_MANNER) -> None:
+        self.jobs = JobBook(seed)
+        self.manner = manner
         self.account = account
         self.cloud = cloud
         self._seed = seed
@@ -110,7 +134,7 @@ class Fleet:
         number = len(self._devices)
         if number >= MAX_DEVICES:
             raise FleetFull(f"account {self.account} has {MAX_DEVICES} devices, the most the sandbox keeps")
-        device = _make_device(self._seed, self.account, number)
+        device = _make_device(self._seed, self.account, number, self.manner)
         self._devices.append(device)
         self._by_id[device.device_id] = device
         return device
@@ -145,7 +169,7 @@ class Fleet:
             "online": device.online,
             "channels": [
                 {
-                    "channel": str(channel.number),
+                    "channel": channel.name,
                     "status": channel.status,
                     "current_version": channel.current_version,
                     "target_version": channel.target_version,
@@ -171,15 +195,18 @@ def next_version(version: str, step: int) -> str:
     return f"{version[: match.start()]}{int(digits) + step:0{len(digits)}d}"
 
 
-def _make_device(seed: int, account: str, number: int) -> Device:
+def _make_device(seed: int, account: str, number: int, manner: FleetManner) -> Device:
     digest = hashlib.blake2b(f"{seed}/{account}/{number}".encode(), digest_size=20).hexdigest()
     rng = Random(digest)
     product_id, product_name, version = _PRODUCTS[rng.randrange(len(_PRODUCTS))]
-    numbers = [0, rng.choice(_SECOND_CHANNELS)] if rng.random() < _SECOND_CHANNEL_SHARE else [0]
-    channels = [_make_channel(n, version if n == 0 else "1.0.1", rng) for n in numbers]
+    channels = [_make_channel(manner.main_channel, version)]
+    if rng.random() < _SECOND_CHANNEL_SHARE and manner.second_channels:
+        second = rng.choice(manner.second_channels)
+        offered = rng.random() < _OFFERED_SHARE and manner.offers
+        channels.append(_make_channel(second, "1.0.1", offered=offered))
     # An object has room for one channel only.
     shapes: tuple[Literal["list", "object", "nested"], ...] = ("list", "list", "object", "nested")
-    if len(numbers) > 1:
+    if len(channels) > 1:
         shapes = ("list", "nested")
     generations: tuple[Literal["legacy", "core", "both"], ...] = (
         "legacy",
@@ -190,7 +217,7 @@ def _make_device(seed: int, account: str, number: int) -> Device:
         "both",
     )
     return Device(
-        device_id=f"bf{digest[:20]}",
+        device_id=manner.device_id(digest),
         product_id=product_id,
         product_name=product_name,
         uuid=digest[20:36],
@@ -203,14 +230,14 @@ def _make_device(seed: int, account: str, number: int) -> Device:
     )
 
 
-def _make_channel(number: int, version: str, rng: Random) -> Channel:
-    offered = number != 0 and rng.random() < _OFFERED_SHARE
+def _make_channel(name: str, version: str, *, offered: bool = False) -> Channel:
     target = next_version(version, 1) if offered else ""
-    shown = Shown(upgrade_status=1 if offered else 0, current_version=version, target_version=target)
+    status: Status = "available" if offered else "idle"
+    shown = Shown(status=status, current_version=version, target_version=target)
     return Channel(
-        number=number,
+        name=name,
         current_version=version,
-        status="available" if offered else "idle",
+        status=status,
         target_version=target or None,
         shown=shown,
         shown_before=shown,

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.envelope import SPOILERS, Key, Manner, Sealed, Spoiling, seal
 from deploy.sandbox.cloud.faults import Dice, Die, FaultBoard
 from deploy.sandbox.cloud.fleet import Device, Fleet
@@ -18,6 +17,7 @@ from deploy.sandbox.cloud.messages import Message, naming_another, without_devic
 from deploy.sandbox.cloud.publisher import Publisher
 from deploy.sandbox.cloud.reader_progress import Position, ReaderProgress
 from deploy.sandbox.cloud.timeline import Timeline
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
 
 _DEFAULT_ECB_SHARE = 0.25
 _UNNAMED_ECB_SHARE = 0.2
@@ -44,12 +44,39 @@ class PushTally:
         self.waiting = 0
 
 
+class NoGateway:
+    """Stands where an account's cloud pushes nothing."""
+
+    is_there = False
+
+    def __init__(self, vendor_now_s: Callable[[], float]) -> None:
+        self._vendor_now_s = vendor_now_s
+
+    @property
+    def vendor_time_ms(self) -> int:
+        """The vendor's clock."""
+        return int(self._vendor_now_s() * 1000)
+
+    def push(
+        self,
+        device: Device,
+        messages: Iterable[Message],
+        *,
+        fate: str,
+        tally: PushTally,
+        on_read: Callable[[], None] | None = None,
+    ) -> None:
+        """Nothing is pushed."""
+
+
 class Gateway:
     """Pushes messages of one account's devices."""
 
+    is_there = True
+
     def __init__(
         self,
-        account: SimulatedAccount,
+        account: TuyaAccount,
         fleet: Fleet,
         *,
         timeline: Timeline,

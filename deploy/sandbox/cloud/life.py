@@ -72,7 +72,12 @@ class Enter(Struct, frozen=True):
 class Show(Struct, frozen=True, kw_only=True):
     """REST shows this from now on."""
 
-    upgrade_status: int
+    status: Status
+    number: int | None = None
+    """Tuya's number, where it has several for the status."""
+    task: Status | None = None
+    """What a cloud with tasks shows of this upgrade's; the same status when absent."""
+    reason: str | None = None
     progress: int = 0
     updated: bool = False
     """With the new version as the current one."""
@@ -182,9 +187,8 @@ def _wait_in_queue(plan: _Plan, began_s: float) -> float:
         return began_s
     value = plan.rng.choice(_PENDING_PUSHED)
     plan.add(began_s, Enter("pending"), PushStatus(value))
-    # In an answer 1 only means that a version is offered, so REST stays as it is there.
-    if value != 1:
-        plan.show(began_s, Show(upgrade_status=value))
+    # In an answer of Tuya's 1 only means that a version is offered, so REST stays as it is there.
+    plan.show(began_s, Show(status="pending", number=value))
     return began_s + plan.rng.uniform(*_PENDING_S)
 
 
@@ -192,14 +196,14 @@ def _work(plan: _Plan, active_s: float, ended_s: float, reach: float, *, divided
     rng = plan.rng
     span_s = ended_s - active_s
     plan.add(active_s, Enter("downloading" if divided else "installing"), PushStatus(10 if divided else 2))
-    plan.show(active_s, Show(upgrade_status=2))
+    plan.show(active_s, Show(status="installing"))
     worked_s = span_s * 0.78 * min(1.0, reach + 0.1)
     rising = _rising_progress(rng, int(100 * reach))
     for number, percent in enumerate(rising, 1):
         at_s = active_s + worked_s * number / (len(rising) + 1)
         core = rng.random() < _CORE_PROGRESS_SHARE
         plan.add(at_s, PushProgress(percent, core))
-        plan.show(at_s, Show(upgrade_status=2, progress=percent))
+        plan.show(at_s, Show(status="installing", progress=percent))
     if divided and reach == 1.0:
         plan.add(active_s + span_s * 0.6, PushStatus(11))
         plan.add(active_s + span_s * 0.65, Enter("installing"), PushStatus(12))
@@ -236,8 +240,8 @@ def _show_success(plan: _Plan, ended_s: float) -> None:
     late_s = 0.0
     if plan.rng.random() < _VERSION_LATE_SHARE:
         late_s = plan.rng.uniform(*_VERSION_LATE_S)
-        plan.show(ended_s, Show(upgrade_status=3))
-    plan.show(ended_s + late_s, Show(upgrade_status=3, updated=True))
+        plan.show(ended_s, Show(status="succeeded"))
+    plan.show(ended_s + late_s, Show(status="succeeded", updated=True))
 
 
 def _end_silently(plan: _Plan, ended_s: float) -> None:
@@ -254,7 +258,7 @@ def _fail(plan: _Plan, ended_s: float) -> None:
         End(status="failed", outcome="failed", reason=FAILURES[value]),
         PushStatus(value, claims=True),
     )
-    plan.show(ended_s, Show(upgrade_status=4))
+    plan.show(ended_s, Show(status="failed", reason=FAILURES[value]))
 
 
 def _time_out(plan: _Plan, ended_s: float) -> None:
@@ -263,14 +267,14 @@ def _time_out(plan: _Plan, ended_s: float) -> None:
         End(status="timed_out", outcome="timed_out", reason="vendor_timeout"),
         PushStatus(7, claims=True),
     )
-    plan.show(ended_s, Show(upgrade_status=7))
+    plan.show(ended_s, Show(status="timed_out", reason="vendor_timeout"))
 
 
 def _cancel(plan: _Plan, ended_s: float) -> None:
     """An operator takes the upgrade back: no push, and REST only shows that nothing goes on any more."""
     plan.add(ended_s, AwaitKnown(), End(status="cancelled", outcome="cancelled", reason="withdrawn"))
     offering = plan.rng.random() < _CANCELLED_STILL_OFFERED_SHARE
-    plan.show(ended_s, Show(upgrade_status=1 if offering else 0, offering=offering))
+    plan.show(ended_s, Show(status="available" if offering else "idle", task="cancelled", offering=offering))
 
 
 def _stay_stuck(plan: _Plan, ended_s: float) -> None:

@@ -8,43 +8,47 @@ from typing import Any, Literal
 
 RefusalKind = Literal["signature", "token", "rate"]
 
-_WINDOW_MS = 1000
-_KEEP_MS = 5000
+_KEEP_WINDOWS = 5
 
 
 class RateWindow:
-    """Counts requests in every window of one second.
+    """Counts requests in every window of so many milliseconds.
 
     A request counts at the time that it was signed for, which lies within a few milliseconds of its sending: on a
-    machine where brokers, bridge and clouds share two cores, arrivals bunch up through no fault of the client's.
+    machine where brokers, bridge and clouds share two cores, arrivals bunch up through no fault of the client's. Where
+    nothing is signed with a time of that precision, it counts as it arrives.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, window_ms: int = 1000) -> None:
+        self._window_ms = window_ms
         self._times_ms: list[int] = []
         self.highest = 0
 
     def count(self, at_ms: int) -> int:
-        """Requests in the second that ends with `at_ms`."""
-        first = bisect_right(self._times_ms, at_ms - _WINDOW_MS)
+        """Requests in the window that ends with `at_ms`."""
+        first = bisect_right(self._times_ms, at_ms - self._window_ms)
         return bisect_right(self._times_ms, at_ms) - first
 
     def add(self, at_ms: int) -> None:
         """Count a request."""
         insort(self._times_ms, at_ms)
         self.highest = max(self.highest, self.count(at_ms))
-        if self._times_ms[0] < self._times_ms[-1] - 2 * _KEEP_MS:
-            del self._times_ms[: bisect_left(self._times_ms, self._times_ms[-1] - _KEEP_MS)]
+        keep_ms = _KEEP_WINDOWS * self._window_ms
+        if self._times_ms[0] < self._times_ms[-1] - 2 * keep_ms:
+            del self._times_ms[: bisect_left(self._times_ms, self._times_ms[-1] - keep_ms)]
 
 
 class RequestLog:
     """One account's requests. Faults that a knob injected are not refusals and are not counted as such."""
 
-    def __init__(self, rate_per_s: int) -> None:
-        self._rate_per_s = rate_per_s
+    def __init__(self, rate_per_s: float, window_s: float = 1.0) -> None:
+        self._most = round(rate_per_s * window_s)
+        self._window_s = window_s
         self._per_api: Counter[str] = Counter()
         self._refused: Counter[RefusalKind] = Counter()
-        self._asked = RateWindow()
-        self._served = RateWindow()
+        self._asked_per_s = RateWindow()
+        self._asked = RateWindow(round(window_s * 1000))
+        self._served = RateWindow(round(window_s * 1000))
         self._logins = 0
         self._logins_at_once = 0
 
@@ -58,8 +62,9 @@ class RequestLog:
 
     def admit(self, signed_at_ms: int) -> bool:
         """Whether a signed request is within the rate; refused ones do not use it up."""
+        self._asked_per_s.add(signed_at_ms)
         self._asked.add(signed_at_ms)
-        if self._served.count(signed_at_ms) >= self._rate_per_s:
+        if self._served.count(signed_at_ms) >= self._most:
             return False
         self._served.add(signed_at_ms)
         return True
@@ -77,7 +82,10 @@ class RequestLog:
         """Return the answer of `GET /requests`."""
         return {
             "per_api": dict(self._per_api),
-            "max_per_s": self._asked.highest,
+            "max_per_s": self._asked_per_s.highest,
+            "max_per_window": self._asked.highest,
+            "window_s": self._window_s,
+            "allowed_per_window": self._most,
             "refused": {kind: self._refused[kind] for kind in ("signature", "token", "rate")},
             "logins_at_once": self._logins_at_once,
         }

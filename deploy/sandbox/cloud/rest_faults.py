@@ -1,4 +1,4 @@
-"""Faults of a REST API: which one a request meets, and what is answered then.
+"""Faults of a REST API: which one a request meets, and what is answered then, in the words of its cloud.
 
 They come after the signature was checked and the request was counted: whoever signs wrongly is told so under every
 knob.
@@ -6,25 +6,55 @@ knob.
 
 from __future__ import annotations
 
-import hashlib
 from random import Random
 
+from msgspec import Struct
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from deploy.sandbox.cloud.faults import Faults
-from deploy.sandbox.cloud.fleet import Channel, Device, Shown
-from deploy.sandbox.cloud.tuya_answers import View
-from deploy.sandbox.cloud.tuya_door import Refused
+from deploy.sandbox.cloud.request_log import RefusalKind
 
-_RETRYABLE = ((500, "system error, please contact the admin"), (1111, "system is busy, please retry later"))
-THROTTLED = ((1110, "concurrent request over limit"), (1199, "your requests are too frequent"))
 _TOO_MANY_SHARE = 0.2
-"""Of throttled requests: HTTP 429 from a proxy in front, instead of the API's own code in a 200."""
-_LIE_S = 4.0
+"""Of throttled requests: HTTP 429 from a proxy in front, instead of the API's own answer."""
 _ERROR_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 
 
-def interfere(faults: Faults, rng: Random) -> Response | None:
+class Refusal(Struct, frozen=True):
+    """A cloud's words for no: its code, its text, the HTTP status they come with."""
+
+    code: int | str
+    text: str
+    status: int = 200
+
+
+class Refused(Exception):
+    """A request that the cloud answers with a refusal; `kind` is how it is counted, if it is."""
+
+    def __init__(
+        self, code: int | str, text: str, kind: RefusalKind | None = None, *, status: int = 200
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.kind: RefusalKind | None = kind
+        self.status = status
+
+
+class Words(Struct, frozen=True, kw_only=True):
+    """How a cloud says what the knobs make it say."""
+
+    throttled: tuple[Refusal, ...]
+    retryable: tuple[Refusal, ...]
+    """Something is wrong for a moment, in the API's own answer."""
+    quota: Refusal | None = None
+    """None: this cloud knows no quota, and the knob does nothing."""
+
+    def throttle(self, rng: Random, kind: RefusalKind | None = None) -> Refused:
+        """Return a refusal for too many requests."""
+        return _refused(rng.choice(self.throttled), kind)
+
+
+def interfere(faults: Faults, rng: Random, words: Words) -> Response | None:
     """Return the answer that a fault gives instead of the API's; raise `Refused` for one in the API's own words."""
     if rng.random() < faults.rest_5xx:
         status = rng.choice((500, 502, 503, 504))
@@ -34,11 +64,11 @@ def interfere(faults: Faults, rng: Random) -> Response | None:
     if rng.random() < faults.rest_throttle:
         if rng.random() < _TOO_MANY_SHARE:
             return PlainTextResponse("too many requests", status_code=429)
-        raise Refused(*rng.choice(THROTTLED))
+        raise words.throttle(rng)
     if rng.random() < faults.rest_error_in_200:
-        raise Refused(*rng.choice(_RETRYABLE + THROTTLED))
-    if rng.random() < float(faults.rest_quota):
-        raise Refused(28841004, "the trial edition quota is used up")
+        raise _refused(rng.choice(words.retryable + words.throttled))
+    if rng.random() < float(faults.rest_quota) and words.quota is not None:
+        raise _refused(words.quota)
     return None
 
 
@@ -47,19 +77,5 @@ def truncate(answer: bytes, rng: Random) -> bytes:
     return answer[: rng.randrange(1, len(answer))]
 
 
-def view_for(device: Device, faults: Faults, now_s: float) -> View:
-    """What the API shows of a device's channels: the fleet's view, or for some seconds an older one."""
-    if faults.rest_lie > 0:
-        window = int(now_s / _LIE_S)
-        digest = hashlib.blake2b(f"{device.device_id}/{window}".encode(), digest_size=8).digest()
-        if int.from_bytes(digest, "big") / 2**64 < faults.rest_lie:
-            return _before
-    return _shown
-
-
-def _shown(channel: Channel) -> Shown:
-    return channel.shown
-
-
-def _before(channel: Channel) -> Shown:
-    return channel.shown_before
+def _refused(refusal: Refusal, kind: RefusalKind | None = None) -> Refused:
+    return Refused(refusal.code, refusal.text, kind, status=refusal.status)

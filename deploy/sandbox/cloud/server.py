@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +19,19 @@ _GRACE_S = 1
 
 
 class AppServer:
-    """Serves `app` on 127.0.0.1, with TLS when given a certificate, while `run` runs."""
+    """Serves `app` on 127.0.0.1, with TLS when given a certificate, while `run` runs. With `client_ca_file` it
 
-    def __init__(self, app: ASGIApp, *, cert_file: Path | None = None, key_file: Path | None = None) -> None:
+    serves only who shows a certificate of that authority.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        cert_file: Path | None = None,
+        key_file: Path | None = None,
+        client_ca_file: Path | None = None,
+    ) -> None:
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listener.bind(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -34,12 +45,15 @@ class AppServer:
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                date_header=False,  # a simulated cloud has a clock of its own
                 proxy_headers=False,
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_GRACE_S,
                 ssl_certfile=cert_file,
                 ssl_keyfile=key_file,
+                ssl_ca_certs=None if client_ca_file is None else str(client_ca_file),
+                ssl_cert_reqs=ssl.CERT_NONE if client_ca_file is None else ssl.CERT_REQUIRED,
             )
         )
 

@@ -1,6 +1,6 @@
 """The simulated clouds as one thing that starts and ends: fleets, gateways onto the real Pulsar, REST, control API.
 
-A further REST system is one more application over the same tenants, added where the first is.
+Each cloud's REST system is a server of its own over its accounts; `systems.py` lists them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from deploy.sandbox.cloud.broker_actions import BrokerActions
 from deploy.sandbox.cloud.control import Control
 from deploy.sandbox.cloud.faults import FaultBoard
 from deploy.sandbox.cloud.fleet import Fleet
-from deploy.sandbox.cloud.gateway import Gateway
+from deploy.sandbox.cloud.gateway import Gateway, NoGateway
 from deploy.sandbox.cloud.publisher import PulsarPublisher, PulsarTarget
 from deploy.sandbox.cloud.reader_progress import SubscriptionProgress
 from deploy.sandbox.cloud.request_log import RequestLog
+from deploy.sandbox.cloud.rest import Surroundings
 from deploy.sandbox.cloud.server import AppServer
+from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.cloud.tenant import Tenant
 from deploy.sandbox.cloud.timeline import Timeline
-from deploy.sandbox.cloud.tuya_rest import TuyaRest
-
-CLOUDS = ("tuya-cloud",)
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
 
 
 class SimulatedCloud:
@@ -47,9 +47,9 @@ class SimulatedCloud:
         seed: int = 1,
         speed: float = 1.0,
     ) -> None:
-        unknown = sorted({account.cloud for account in accounts} - set(CLOUDS))
+        unknown = sorted({account.cloud for account in accounts} - set(SYSTEMS))
         if unknown:
-            raise ValueError(f"no simulated cloud {', '.join(unknown)}; there are {', '.join(CLOUDS)}")
+            raise ValueError(f"no simulated cloud {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
         self.accounts = tuple(accounts)
         self.control_url = ""
         """Set once it runs."""
@@ -89,9 +89,7 @@ class SimulatedCloud:
             self.tenants[account.name] = await self._admit(account, timeline, faults, stack, group)
         stack.callback(group.create_task(timeline.run()).cancel)
 
-        certificate = self._brokers.server_certificate
-        rest = TuyaRest(tuple(self.tenants.values()), faults=faults, now_s=timeline.now_s, seed=self._seed)
-        rest_server = AppServer(rest.app, cert_file=certificate.cert_file, key_file=certificate.key_file)
+        servers = self._rest_servers(Surroundings(faults=faults, now_s=timeline.now_s, seed=self._seed))
         actions = BrokerActions(self._brokers.pulsar, self._brokers.kafka, group)
         control = Control(
             self.tenants,
@@ -101,12 +99,29 @@ class SimulatedCloud:
             speed=self._speed,
         )
         control_server = AppServer(control.app)
-        for server in (rest_server, control_server):
+        for server in (*servers.values(), control_server):
             group.create_task(server.run())
             stack.callback(server.stop)
             await server.answering()
-        self._rest_urls = {account.name: f"https://localhost:{rest_server.port}" for account in self.accounts}
+        self._rest_urls = {
+            account.name: f"https://localhost:{servers[account.cloud].port}" for account in self.accounts
+        }
         self.control_url = f"http://127.0.0.1:{control_server.port}"
+
+    def _rest_servers(self, surroundings: Surroundings) -> dict[str, AppServer]:
+        """One server for each cloud that has an account."""
+        certificate = self._brokers.server_certificate
+        servers: dict[str, AppServer] = {}
+        for cloud, system in SYSTEMS.items():
+            tenants = [tenant for tenant in self.tenants.values() if tenant.account.cloud == cloud]
+            if tenants:
+                servers[cloud] = AppServer(
+                    system.serve(tenants, surroundings).app,
+                    cert_file=certificate.cert_file,
+                    key_file=certificate.key_file,
+                    client_ca_file=self._brokers.ca_file if system.client_certificates else None,
+                )
+        return servers
 
     async def _admit(
         self,
@@ -116,9 +131,35 @@ class SimulatedCloud:
         stack: AsyncExitStack,
         group: asyncio.TaskGroup,
     ) -> Tenant:
+        system = SYSTEMS[account.cloud]
+        fleet = Fleet(account=account.name, cloud=account.cloud, seed=self._seed, manner=system.manner)
+        gateway: Gateway | NoGateway = NoGateway(
+            lambda: timeline.now_s() + faults.of(account.name).rest_clock_skew_s
+        )
+        if system.has_gateway and isinstance(account, TuyaAccount):
+            gateway = await self._open_gateway(
+                account, fleet, timeline=timeline, faults=faults, stack=stack, group=group
+            )
+        return Tenant(
+            account=account,
+            fleet=fleet,
+            gateway=gateway,
+            requests=RequestLog(account.rate_per_s, account.rate_window_s),
+            can_express=system.endings,
+        )
+
+    async def _open_gateway(
+        self,
+        account: TuyaAccount,
+        fleet: Fleet,
+        *,
+        timeline: Timeline,
+        faults: FaultBoard,
+        stack: AsyncExitStack,
+        group: asyncio.TaskGroup,
+    ) -> Gateway:
         pulsar = self._brokers.pulsar
-        subscription = f"{account.access_id}-sub"
-        await pulsar.create_account(account.access_id, account.access_key, subscription=subscription)
+        await pulsar.create_account(account.access_id, account.access_key, subscription=account.subscription)
         target = PulsarTarget(
             url=pulsar.url,
             username=pulsar.admin_username,
@@ -133,12 +174,8 @@ class SimulatedCloud:
             admin_url=pulsar.admin_url,
             auth=(pulsar.admin_username, pulsar.admin_password),
             topic=target.topic,
-            subscription=subscription,
+            subscription=account.subscription,
             expires=lambda: faults.ttl_s is not None,
         )
         stack.callback(group.create_task(reader.run()).cancel)
-        fleet = Fleet(account=account.name, cloud=account.cloud, seed=self._seed)
-        gateway = Gateway(
-            account, fleet, timeline=timeline, faults=faults, publisher=publisher, reader=reader
-        )
-        return Tenant(account=account, fleet=fleet, gateway=gateway, requests=RequestLog(account.rate_per_s))
+        return Gateway(account, fleet, timeline=timeline, faults=faults, publisher=publisher, reader=reader)

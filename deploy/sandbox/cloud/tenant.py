@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.fleet import Fleet
-from deploy.sandbox.cloud.gateway import Gateway
+from deploy.sandbox.cloud.gateway import Gateway, NoGateway
+from deploy.sandbox.cloud.life import ENDINGS, Ending
 from deploy.sandbox.cloud.request_log import RequestLog
 
 
@@ -15,5 +16,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
 
     account: SimulatedAccount
     fleet: Fleet
-    gateway: Gateway
+    gateway: Gateway | NoGateway
     requests: RequestLog
+    can_express: frozenset[Ending] = frozenset(ENDINGS)
+    """The endings that its cloud's API can tell of."""

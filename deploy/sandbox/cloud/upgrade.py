@@ -12,8 +12,9 @@ from random import Random
 from typing import Protocol
 
 from deploy.sandbox.cloud import messages
-from deploy.sandbox.cloud.fleet import Channel, Device, Shown, next_version
+from deploy.sandbox.cloud.fleet import Channel, Device, Fleet, Shown, next_version
 from deploy.sandbox.cloud.gateway import PushTally
+from deploy.sandbox.cloud.jobs import Task
 from deploy.sandbox.cloud.life import (
     Action,
     AwaitKnown,
@@ -48,6 +49,11 @@ class Pushes(Protocol):
     """The gateway, as an upgrade needs it."""
 
     @property
+    def is_there(self) -> bool:
+        """Whether the account has one."""
+        ...
+
+    @property
     def vendor_time_ms(self) -> int:
         """The vendor's clock."""
         ...
@@ -73,6 +79,8 @@ class Upgrade:
         device: Device,
         ending: Ending,
         *,
+        fleet: Fleet,
+        campaign: str,
         seed: str,
         timeline: Timeline,
         gateway: Pushes,
@@ -85,7 +93,11 @@ class Upgrade:
         self._device = device
         self._channel = _choose_channel(device, rng)
         self._target = _choose_target(self._channel, rng)
-        self._loud = ending != "silent"
+        self._fleet = fleet
+        self._campaign = campaign
+        self._task: Task | None = None
+        self._silent = ending == "silent"
+        self._loud = gateway.is_there and not self._silent
         self._stuck = ending == "stuck"
         self._timeline = timeline
         self._gateway = gateway
@@ -143,8 +155,8 @@ class Upgrade:
         match action:
             case Offer():
                 channel.target_version = self._target
-                channel.shown = self._shown(Show(upgrade_status=1))
-                if PHASES[channel.status] == "rest":
+                channel.shown = self._shown(Show(status="available"))
+                if PHASES[channel.status] == "rest" and self._fleet.manner.offers:
                     channel.status = "available"
             case Enter(status):
                 self._begin()
@@ -152,11 +164,12 @@ class Upgrade:
             case Show():
                 if device.online or not action.progress:
                     channel.shown = self._shown(action)
+                    self._show_task(action)
             case PushStatus(value, claims):
                 self._push_status(value, claims=claims)
             case PushProgress(percent, core) if device.online:
                 self._push_progress(percent, core=core)
-            case Connect(online) if self._loud:
+            case Connect(online) if not self._silent:
                 device.online = online
                 at_ms = self._gateway.vendor_time_ms
                 self._push(messages.connection(device, online=online, at_ms=at_ms))
@@ -168,10 +181,13 @@ class Upgrade:
                 self._push([messages.removed(device, self._gateway.vendor_time_ms)])
             case Unlist():
                 device.listed = False
-            case Forget() if self._claim_read:
-                channel.shown = Shown(upgrade_status=0, current_version=channel.current_version)
             case Forget():
-                channel.shown = self._shown(Show(upgrade_status=3, updated=True))
+                done = Show(status="succeeded", updated=True)
+                self._show_task(done)
+                if self._claim_read:
+                    channel.shown = Shown(status="idle", current_version=channel.current_version)
+                else:
+                    channel.shown = self._shown(done)
             case _:
                 pass
 
@@ -179,11 +195,29 @@ class Upgrade:
         if not self._begun:
             self._begun = True
             self._channel.visible_attempts += 1
+            self._task = self._fleet.jobs.open_task(
+                self._campaign,
+                device_id=self._device.device_id,
+                product_id=self._device.product_id,
+                channel=self._channel.name,
+                from_version=self._channel.current_version,
+                target_version=self._target,
+                now_s=self._timeline.now_s(),
+            )
+
+    def _show_task(self, show: Show) -> None:
+        if self._task is not None:
+            self._task.is_shown = True
+            self._task.status = show.task or show.status
+            self._task.progress = show.progress or self._task.progress
+            self._task.reason = show.reason
+            self._task.updated_at_s = self._timeline.now_s()
 
     def _shown(self, show: Show) -> Shown:
         before = self._channel.shown_before.current_version
         return Shown(
-            upgrade_status=show.upgrade_status,
+            status=show.status,
+            number=show.number,
             current_version=self._target if show.updated else before,
             target_version=self._target if show.offering else "",
             progress=show.progress,
@@ -201,6 +235,9 @@ class Upgrade:
         self._on_end(channel.status)
 
     def _push_status(self, value: int, *, claims: bool) -> None:
+        if not self._loud:
+            return
+
         def read() -> None:
             if claims:
                 self._claim_read = True
@@ -208,11 +245,14 @@ class Upgrade:
                 self._device.told = True
 
         at_ms = self._gateway.vendor_time_ms
-        message = messages.upgrade_status(self._device, self._channel.number, value, at_ms)
+        message = messages.upgrade_status(self._device, int(self._channel.name), value, at_ms)
         self._push([message], read)
 
     def _push_progress(self, percent: int, *, core: bool) -> None:
-        device, number, at_ms = self._device, self._channel.number, self._gateway.vendor_time_ms
+        if not self._loud:
+            return
+
+        device, number, at_ms = self._device, int(self._channel.name), self._gateway.vendor_time_ms
         self._push([messages.upgrade_progress(device, number, percent, at_ms)])
         if core:
             self._push([messages.core_upgrade_progress(device, number, percent, at_ms)])

@@ -21,7 +21,7 @@ from deploy.sandbox.demo.bridge import BridgeProcess
 from deploy.sandbox.demo.feed import Tally, follow
 from deploy.sandbox.demo.screen import Screen
 from deploy.sandbox.public_topics import StateTable, read_events
-from deploy.sandbox.supervisor import Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from deploy.sandbox.verify import (
     AttemptCount,
     Comparison,
@@ -74,11 +74,11 @@ class Demo:
                 sandbox = await stack.enter_async_context(Sandbox(order.directory, announce=screen.say))
             log_file = order.directory / "ota-bridge.log"
             bridge = await stack.enter_async_context(BridgeProcess(sandbox.config_file, log_file))
-            ((account, about),) = sandbox.description["accounts"].items()
+            access_id = sandbox.description["accounts"][DEMO_ACCOUNT]["access_id"]
             with screen.waiting(" ".join(["ota-bridge", *bridge.command[1:]])):
                 await bridge.folding(_PARTITIONS)
-                await self._connected(sandbox, bridge, about["access_id"])
-            exit_code = await self._campaign(sandbox, bridge, account)
+                await self._connected(sandbox, bridge, access_id)
+            exit_code = await self._campaign(sandbox, bridge, DEMO_ACCOUNT)
             if (code := await bridge.stop()) != 0:
                 screen.say(f"the bridge did not stop cleanly: exit code {code}", "bold red")
                 return 1

@@ -98,7 +98,7 @@ def pushes(mix: Mix, count: int, access_key: str, *, at_ms: int, seed: int = 1) 
 
 
 def _ota(device: Device, rng: Random, at_ms: int, _mode: Mode) -> Message:
-    channel = device.channels[0].number
+    channel = int(device.channels[0].name)
     if rng.random() < _STATUS_SHARE:
         return upgrade_status(device, channel, rng.choice(_STATUSES), at_ms)
     return upgrade_progress(device, channel, rng.randrange(0, 101, 5), at_ms)

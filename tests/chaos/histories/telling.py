@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from bridge.clouds.tuya_status import REASONS, UNDIVIDED, information_status
+from bridge.clouds.tuya.status import REASONS, UNDIVIDED, information_status
 from bridge.fold.device import Device
 from bridge.fold.policy import Policy
 from bridge.fold.rules import TimerFired, fold

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.clouds.transport import Answer, Request, shown_target
+from bridge.clouds.wire import Answer, Request, shown_target
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from bridge.clouds import errors
-from bridge.clouds.transport import Answer, Request
-from bridge.clouds.tuya_cloud import SUBSCRIPTION_MS, TuyaCloud
+from bridge.clouds.shape import Means
+from bridge.clouds.tuya_cloud.cloud import SUBSCRIPTION_MS, TuyaCloud
+from bridge.clouds.wire import Answer, Request
 from schemas import Observation, Reason
 from tests.tuya_model import ACCESS_KEY, TuyaModel, failure, tuya_account
 from tests.virtual_time import in_virtual_time, now_ms
@@ -34,7 +35,8 @@ class FreePace:
 def asked(
     model: TuyaModel, *, now: Callable[[], int] = now_ms, pace: FreePace | None = None, **api: Any
 ) -> TuyaCloud:
-    return TuyaCloud(tuya_account(**api), model, pace or FreePace(), now, jitter=lambda: 1.0)
+    means = Means(transport=model, pace=pace or FreePace(), now_ms=now, jitter=lambda: 1.0)
+    return TuyaCloud(tuya_account(**api), means)
 
 
 async def observed(cloud: TuyaCloud, device_id: str = "dev1") -> dict[str | None, Observation]:

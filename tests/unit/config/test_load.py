@@ -36,7 +36,7 @@ def test_complete_file_gives_the_settings_of_every_stage(written: Written) -> No
     assert (
         gateway.access_key
         == gateway.previous_access_key
-        == api.access_key
+        == api.credentials.access_key
         == Secret("a-very-secret-access-key")
     )
     assert gateway.gateway.url == "pulsar+ssl://localhost:7285"
@@ -303,7 +303,7 @@ def test_empty_secret_file_is_named(written: Written) -> None:
 def test_one_line_break_behind_a_secret_is_not_part_of_it(written: Written, line_break: str) -> None:
     (written.folder / "key.txt").write_bytes(f"a-very-secret-access-key{line_break}".encode())
 
-    assert written.load().apis[0].access_key == Secret("a-very-secret-access-key")
+    assert written.load().apis[0].credentials.access_key == Secret("a-very-secret-access-key")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_secret_may_come_from_a_file_that_the_environment_names(written: Written
 
     configuration = written.load({"OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__ACCESS_KEY_FILE": "other.txt"})
 
-    assert configuration.apis[0].access_key == Secret("another-secret-access-key")
+    assert configuration.apis[0].credentials.access_key == Secret("another-secret-access-key")
 
 
 def test_secret_twice_in_the_environment_is_a_mistake(written: Written) -> None:
@@ -544,3 +544,44 @@ def test_example_shows_every_default_as_it_is(written: Written) -> None:
     written.file.write_text("\n".join(lines), encoding="utf-8")
 
     assert load(written.file, {}) == plain
+
+
+def certificate(written: Written, name: str, ca: trustme.CA) -> None:
+    issued = ca.issue_cert("bridge")
+    issued.cert_chain_pems[0].write_to_path(written.folder / f"{name}.pem")
+    issued.private_key_pem.write_to_path(written.folder / f"{name}.key")
+
+
+def test_a_client_certificate_comes_with_its_own_key(written: Written) -> None:
+    ca = trustme.CA()
+    certificate(written, "client", ca)
+    certificate(written, "other", ca)
+    api = "accounts.tuya-demo.api"
+    written.set(f"{api}.client_cert_file", "client.pem")
+    assert list(written.problems()) == [f"{api}.client_key_file"]
+
+    written.set(f"{api}.client_key_file", "other.key")
+    problems = written.problems()
+    assert list(problems) == [f"{api}.client_cert_file"]
+    assert "its own key" in problems[f"{api}.client_cert_file"]
+
+    written.set(f"{api}.client_key_file", "client.key")
+    assert written.load().apis[0].api.client_key_file == str(written.folder / "client.key")
+
+
+def test_a_hostname_that_is_not_verified_is_said_by_name(written: Written) -> None:
+    written.set("accounts.tuya-demo.api.verify_hostname", value=False)
+
+    (warning,) = written.load().warnings
+
+    assert warning.startswith("accounts.tuya-demo.api.verify_hostname = false")
+
+
+def test_a_cloud_that_nobody_knows_is_the_only_thing_told_of_its_account(written: Written) -> None:
+    written.set("accounts.tuya-demo.cloud", "enoss")
+    written.set("accounts.tuya-demo.key_id", "k")
+
+    problems = written.problems()
+
+    assert list(problems) == ["accounts.tuya-demo.cloud"]
+    assert "tuya-cloud" in problems["accounts.tuya-demo.cloud"]

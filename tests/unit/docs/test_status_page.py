@@ -52,7 +52,9 @@ def title(place: str) -> str:
         ".stages.consumer.statistics.accounts": "`stages.consumer.statistics.accounts.<alias>`",
     }.get(place) or (
         f"`{place.rpartition('.')[2]}`"
-        if place.endswith((".backlog_alert", ".cause", ".queue", ".pace", ".discovery"))
+        if place.endswith(
+            (".backlog_alert", ".cause", ".queue", ".pace", ".discovery", ".sweep", ".packages")
+        )
         else f"`{place.removeprefix('.')}`"
     )
 
@@ -74,7 +76,7 @@ def test_every_field_is_told_under_its_record_and_no_other(place: str) -> None:
 
 def test_the_records_are_all_there_are() -> None:
     assert {StageStatus, *STAGES.values(), *SHARED.values()} <= set(RECORDS.values())
-    assert len(RECORDS) == 15
+    assert len(RECORDS) == 17
 
 
 def test_every_count_of_the_fold_is_told() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bridge.fold.channel import attempt_id
 from bridge.fold.policy import Policy
+from schemas import Package
 from tests.unit.fold.story import Story, ms, upgrading
 
 TWICE_S = Policy().twice_apart_s
@@ -515,3 +516,41 @@ def test_outside_an_attempt_rest_statuses_show_at_once() -> None:
 
     assert (offered, story.channel().available_version) == ("1.1", None)
     assert story.statuses == ["idle", "available", "idle"]
+
+
+USABLE, REJECTED = Package(id="p1", state="usable"), Package(id="p1", state="rejected")
+
+
+def test_a_package_is_shown_with_its_attempt_and_is_no_status() -> None:
+    story = upgrading()
+    events = len(story.events)
+
+    story.answer(110, "installing", now="1.0", offer="1.1", package=REJECTED)
+
+    assert story.channel().attempt.package == REJECTED
+    assert (story.status, len(story.events)) == ("installing", events)
+
+
+def test_a_package_that_is_told_late_is_shown_with_the_attempt_that_is_over() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.answer(100, "installing", now="1.0", offer="1.1", task_id="t1")
+    story.answer(160, "succeeded", now="1.1", task_id="t1")
+    events = len(story.events)
+
+    story.answer(200, "succeeded", now="1.1", task_id="t1", package=USABLE)
+
+    assert (story.channel().attempt.package, story.channel().attempt.number) == (USABLE, 1)
+    assert len(story.events) == events
+
+
+def test_the_package_of_another_task_is_not_this_attempts() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.answer(100, "installing", now="1.0", offer="1.1", task_id="t1", package=USABLE)
+    story.answer(160, "failed", now="1.0", task_id="t1")
+
+    # Once is not enough for another outcome (R3): until then it is the first task's attempt that is shown.
+    story.answer(200, "timed_out", now="1.0", task_id="t2", package=REJECTED)
+
+    assert story.channel().attempt.package == USABLE

@@ -7,37 +7,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import structlog
 
 from bridge.clouds import errors
-from bridge.clouds.transport import Request
-from bridge.clouds.tuya_cloud import TuyaCloud
+from bridge.clouds.shape import Looked, Means
+from bridge.clouds.tuya_cloud.cloud import TuyaCloud
+from bridge.clouds.wire import Request
 from bridge.reconcile.account import AccountLookups
-from consumer.sink import OutgoingRecord
-from schemas import LookupRequest, Observation
+from schemas import LookupRequest
 from tests.tuya_model import TuyaModel, failure, tuya_account
+from tests.unit.reconcile.memory_sink import MemorySink
 from tests.virtual_time import in_virtual_time, now_ms, now_s
-
-
-class MemorySink:
-    def __init__(self) -> None:
-        self.records: list[OutgoingRecord] = []
-        self.closed = asyncio.Event()
-        self.closed.set()
-
-    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
-        await self.closed.wait()
-        self.records.extend(records)
-        return []
-
-    @property
-    def observations(self) -> list[Observation]:
-        return [msgspec.json.decode(record.value, type=Observation) for record in self.records]
-
-    @property
-    def answers(self) -> dict[str | None, Observation]:
-        return {one.lookup_id: one for one in self.observations if one.kind == "answer"}
 
 
 class Desk:
@@ -49,7 +29,9 @@ class Desk:
         self.proven = True
         self.lookups = AccountLookups(
             tuya_account(**api),
-            lambda account, pace: cloud(account, model, pace, now_ms, jitter=lambda: 1.0),
+            lambda account, pace: cloud(
+                account, Means(transport=model, pace=pace, now_ms=now_ms, jitter=lambda: 1.0)
+            ),
             self.sink,
             proven=lambda: self.proven,
             now_ms=now_ms,
@@ -570,17 +552,18 @@ async def test_a_cloud_without_pushes_is_swept_at_the_start_and_every_period() -
     class Swept(TuyaCloud):
         has_sweep = True
 
-        async def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
             for name in ("dev1", "dev2"):
-                looked = await self.lookup(name)
-                yield looked.observations
+                yield [await self.lookup(name)]
 
     model = TuyaModel(now_ms)
     model.firmware |= idle("dev1", "dev2")
     async with serving(model, cloud=Swept, sweep_period_s=100.0) as desk:
         await asyncio.sleep(250)
 
-    assert [one.device_id for one in desk.sink.observations] == ["dev1", "dev2"] * 3
+    assert model.asked["thing-firmware"] == 3 * 2
+    # What did not change since the sweep before is not told again.
+    assert [one.device_id for one in desk.sink.observations] == ["dev1", "dev2"]
 
 
 @in_virtual_time

@@ -220,3 +220,81 @@ async def test_a_waiter_that_is_cancelled_does_not_hold_up_the_others() -> None:
 
     assert now_s() - began < 1.0
     assert pace.statistics().waiting == 0
+
+
+def minutely(rate_per_s: float) -> RequestPace:
+    return RequestPace(
+        rate_per_s, counted_over_s=60.0, may_send=lambda: True, monotonic=now_s, jitter=lambda: 1.0
+    )
+
+
+@in_virtual_time
+async def test_a_rate_by_the_minute_holds_in_every_minute_and_is_used() -> None:
+    pace = minutely(90 / 60)
+    times: list[float] = []
+
+    async def worker() -> None:
+        for _ in range(60):
+            async with pace.turn():
+                times.append(now_s())
+                await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(worker() for _ in range(5)))
+
+    assert most_in_any_window(times, 60.0) <= 90
+    assert len(times) / (times[-1] - times[0]) > 0.9 * 1.5
+
+
+@in_virtual_time
+async def test_a_new_owner_need_not_wait_a_minute_for_the_requests_of_the_one_before() -> None:
+    times: list[float] = []
+    before, after = minutely(90 / 60), minutely(90 / 60)
+
+    async def spend(pace: RequestPace, until_s: float) -> None:
+        while now_s() < until_s:
+            async with pace.turn():
+                times.append(now_s())
+
+    begin_s = now_s()
+    await spend(before, begin_s + 60)
+    after.pause(after.window_s)
+    taken_over_s = now_s()
+    await spend(after, begin_s + 120)
+
+    assert most_in_any_window(times, 60.0) <= 90
+    assert min(time for time in times if time > taken_over_s) - taken_over_s < 2.5
+
+
+@pytest.mark.parametrize(
+    ("rate_per_s", "counted_over_s", "most", "window_s"),
+    [
+        (200.0, 1.0, 200, 1.0),
+        (4.5, 1.0, 4, 1.0),
+        (0.5, 1.0, 1, 2.0),
+        (1.5, 60.0, 3, 2.0),
+        (100 / 60, 60.0, 5, 3.0),
+        (0.1, 60.0, 1, 10.0),
+        (1 / 3, 60.0, 1, 3.0),
+    ],
+)
+def test_the_window_is_the_shortest_with_room_for_whole_requests(
+    rate_per_s: float, counted_over_s: float, most: int, window_s: float
+) -> None:
+    pace = RequestPace(
+        rate_per_s, counted_over_s=counted_over_s, may_send=lambda: True, monotonic=lambda: 0.0
+    )
+
+    assert (pace._most, round(pace.window_s, 2)) == (most, pytest.approx(window_s, abs=0.01))
+
+
+@in_virtual_time
+async def test_the_account_pauses_as_long_as_the_cloud_says() -> None:
+    pace = pace_of(50)
+    throttled = Throttled("wait for the next minute", api="test")
+    throttled.pause_s = 37.0
+
+    with pytest.raises(Throttled):
+        async with pace.turn():
+            raise throttled
+
+    assert pace.statistics().paused_for_s == pytest.approx(37.0, abs=0.1)

@@ -69,7 +69,7 @@ async def test_statistics_can_be_shown_as_json_and_hold_no_secret() -> None:
     text = msgspec.json.encode(stage("home").statistics()).decode()
 
     assert '"account":"home"' in text
-    assert tuya_account().access_key.reveal() not in text
+    assert tuya_account().credentials.access_key.reveal() not in text
 
 
 def test_two_stages_in_one_process_do_not_share_an_assignors_memory() -> None:

@@ -11,8 +11,8 @@ from consumer.secret import Secret
 from consumer.settings import GatewayAccount, GatewaySettings
 from consumer.statistics import Counters
 from consumer.translation import Translator
-from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.envelope import Sealed
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
 from schemas import DeadLetter, Observation
 from tests.gateway_messages import translated
 from tests.unit.sandbox.simulation import ACCOUNT
@@ -51,7 +51,7 @@ class Received:
 class GatewayReader:
     """Reads what a collector collected; each call goes on where the last one ended."""
 
-    def __init__(self, simulated: SimulatedAccount = ACCOUNT) -> None:
+    def __init__(self, simulated: TuyaAccount = ACCOUNT) -> None:
         self.counters = Counters()
         account = GatewayAccount(
             name=simulated.name,

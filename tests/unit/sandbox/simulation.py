@@ -12,14 +12,18 @@ from deploy.sandbox.cloud.campaign import Campaign, CampaignOrder
 from deploy.sandbox.cloud.envelope import Sealed
 from deploy.sandbox.cloud.faults import FaultBoard
 from deploy.sandbox.cloud.fleet import Fleet
-from deploy.sandbox.cloud.gateway import Gateway
+from deploy.sandbox.cloud.gateway import Gateway, NoGateway
 from deploy.sandbox.cloud.reader_progress import Position
 from deploy.sandbox.cloud.request_log import RequestLog
+from deploy.sandbox.cloud.rest import Surroundings
+from deploy.sandbox.cloud.system import SimulatedSystem
+from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.cloud.tenant import Tenant
 from deploy.sandbox.cloud.timeline import Timeline
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
 
 BEGIN_S = 1_700_000_000.0
-ACCOUNT = SimulatedAccount(
+ACCOUNT = TuyaAccount(
     name="tuya-demo",
     cloud="tuya-cloud",
     access_id="accessIdtesttesttest",
@@ -70,27 +74,40 @@ class Reader:
 
 
 class Simulation:
-    def __init__(self, *, seed: int = 1, account: SimulatedAccount = ACCOUNT) -> None:
+    """One account of one cloud; `system` is that cloud's, where it is another than Tuya's IoT Core."""
+
+    def __init__(
+        self, *, seed: int = 1, account: SimulatedAccount = ACCOUNT, system: SimulatedSystem | None = None
+    ) -> None:
+        system = system or SYSTEMS[account.cloud]
         self.now_s = BEGIN_S
+        self._campaigns = 0
         self.timeline = Timeline(lambda: self.now_s)
         self.faults = FaultBoard((account.name,))
         self.publisher = Collector()
         self.reader = Reader()
-        self.fleet = Fleet(account=account.name, cloud=account.cloud, seed=seed)
-        self.gateway = Gateway(
-            account,
-            self.fleet,
-            timeline=self.timeline,
-            faults=self.faults,
-            publisher=self.publisher,
-            reader=self.reader,
-        )
+        self.fleet = Fleet(account=account.name, cloud=account.cloud, seed=seed, manner=system.manner)
+        self.gateway: Gateway | NoGateway = NoGateway(self.clock)
+        if system.has_gateway and isinstance(account, TuyaAccount):
+            self.gateway = Gateway(
+                account,
+                self.fleet,
+                timeline=self.timeline,
+                faults=self.faults,
+                publisher=self.publisher,
+                reader=self.reader,
+            )
         self.tenant = Tenant(
             account=account,
             fleet=self.fleet,
             gateway=self.gateway,
-            requests=RequestLog(account.rate_per_s),
+            requests=RequestLog(account.rate_per_s, account.rate_window_s),
+            can_express=system.endings,
         )
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(faults=self.faults, now_s=self.clock, seed=1)
 
     def clock(self) -> float:
         return self.now_s
@@ -116,7 +133,16 @@ class Simulation:
         taken = [device for device, _ in zip(self.fleet.idle(), range(devices), strict=False)]
         taken += [self.fleet.create() for _ in range(devices - len(taken))]
         asked = CampaignOrder(account=self.tenant.account.name, devices=devices, **order)
-        campaign = Campaign("campaign-1", asked, taken, timeline=self.timeline, gateway=self.gateway)
+        self._campaigns += 1
+        campaign = Campaign(
+            f"campaign-{self._campaigns}",
+            asked,
+            taken,
+            fleet=self.fleet,
+            timeline=self.timeline,
+            gateway=self.gateway,
+            can_express=self.tenant.can_express,
+        )
         campaign.start()
         return campaign
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
 from bridge.config import Configuration, load
-from deploy.sandbox.configuration import ConfiguredAccount, write_configuration
+from consumer.secret import Secret
+from consumer.settings import GatewaySettings
+from deploy.sandbox.configuration import SHORT_PERIODS, ConfiguredAccount, write_configuration
 
 ACCESS_KEY, PREVIOUS_KEY = "k" * 32, "p" * 32
 
@@ -22,19 +25,22 @@ def folder(tmp_path: Path) -> Path:
     write_configuration(
         tmp_path / "ota-bridge.toml",
         tmp_path / "sandbox" / "secrets",
-        gateway_url="pulsar+ssl://localhost:7285",
         bootstrap_servers="127.0.0.1:9092",
-        ca_file=ca_file,
         accounts=[
             ConfiguredAccount(
                 name="tuya-demo",
                 cloud="tuya-cloud",
-                access_id="id",
-                access_key=ACCESS_KEY,
-                previous_access_key=PREVIOUS_KEY,
-                subscription="id-sub",
-                rest_url="https://localhost:8443",
-                rate_per_s=200,
+                credentials=TuyaCredentials(
+                    access_id="id",
+                    access_key=Secret(ACCESS_KEY),
+                    previous_access_key=Secret(PREVIOUS_KEY),
+                ),
+                gateway=GatewaySettings(
+                    url="pulsar+ssl://localhost:7285", subscription="id-sub", ca_file=str(ca_file)
+                ),
+                api=TuyaApi(
+                    url="https://localhost:8443", ca_file=str(ca_file), rate_per_s=200, **SHORT_PERIODS
+                ),
             )
         ],
     )
@@ -52,7 +58,7 @@ def test_the_bridge_takes_it_without_a_warning(configuration: Configuration) -> 
     (api,) = configuration.apis
     assert gateway.gateway.subscription == "id-sub"
     assert api.api.rate_per_s == 200
-    assert api.access_key.reveal() == ACCESS_KEY
+    assert api.credentials.access_key.reveal() == ACCESS_KEY
     assert gateway.previous_access_key is not None
     assert gateway.previous_access_key.reveal() == PREVIOUS_KEY
 

@@ -186,6 +186,9 @@ async def test_requests_are_told_for_the_only_account_unasked(sandbox: Sandbox) 
     assert (await sandbox.http.get("/requests")).json() == {
         "per_api": {},
         "max_per_s": 0,
+        "max_per_window": 0,
+        "window_s": 1.0,
+        "allowed_per_window": 50,
         "refused": {"signature": 0, "token": 0, "rate": 0},
         "logins_at_once": 0,
     }

@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.fleet import Device
-from deploy.sandbox.cloud.tuya_door import Asked, sign
-from deploy.sandbox.cloud.tuya_rest import TuyaRest
+from deploy.sandbox.cloud.rest import Asked
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
+from deploy.sandbox.cloud.tuya.door import sign
+from deploy.sandbox.cloud.tuya_cloud.rest import TuyaCloudRest
 from tests.unit.sandbox.simulation import ACCOUNT, Simulation
 
-OTHER = SimulatedAccount(
+OTHER = TuyaAccount(
     name="tuya-other", cloud="tuya-cloud", access_id="otherIdtesttesttest1", access_key="o" * 32
 )
 
@@ -26,11 +27,9 @@ OTHER = SimulatedAccount(
 class Client:
     """Signs as the vendor's documentation says, with every part open to being wrong."""
 
-    def __init__(self, simulation: Simulation, rest: TuyaRest | None = None) -> None:
+    def __init__(self, simulation: Simulation, rest: TuyaCloudRest | None = None) -> None:
         self.simulation = simulation
-        self.rest = rest or TuyaRest(
-            [simulation.tenant], faults=simulation.faults, now_s=simulation.clock, seed=1
-        )
+        self.rest = rest or TuyaCloudRest([simulation.tenant], simulation.surroundings)
         self.token = ""
         self._http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.rest.app), base_url="https://localhost"
@@ -280,9 +279,9 @@ async def test_firmware_comes_in_every_documented_shape(client: Client) -> None:
             assert result["channel"] in (0, "0")
         elif device.answer_shape == "nested":
             assert result["success"] is True
-            assert [int(item["type"]) for item in result["result"]] == [c.number for c in device.channels]
+            assert [int(item["type"]) for item in result["result"]] == [int(c.name) for c in device.channels]
         else:
-            assert [int(item["type"]) for item in result] == [c.number for c in device.channels]
+            assert [int(item["type"]) for item in result] == [int(c.name) for c in device.channels]
         items = result if isinstance(result, list) else result.get("result", [result])
         assert {type(item["upgrade_status"]) for item in items} == {str if device.numbers_as_text else int}
 
@@ -311,7 +310,7 @@ async def test_the_older_form_is_a_list_with_its_own_names(client: Client) -> No
     device = client.simulation.fleet[0]
     for prefix in ("/v1.0/iot-03/devices", "/v1.0/devices"):
         infos = await client.result(f"{prefix}/{device.device_id}/upgrade-infos")
-        assert [info["module_type"] for info in infos] == [c.number for c in device.channels]
+        assert [info["module_type"] for info in infos] == [int(c.name) for c in device.channels]
 
 
 async def test_the_device_list_is_paged_by_the_last_id(client: Client) -> None:
@@ -353,9 +352,7 @@ async def test_a_removed_device_does_not_exist_any_more(simulation: Simulation, 
 
 async def test_another_accounts_device_is_forbidden() -> None:
     simulation, other = Simulation(), Simulation(account=OTHER)
-    rest = TuyaRest(
-        [simulation.tenant, other.tenant], faults=simulation.faults, now_s=simulation.clock, seed=1
-    )
+    rest = TuyaCloudRest([simulation.tenant, other.tenant], simulation.surroundings)
     client = Client(simulation, rest)
     await client.login()
     assert await client.code(firmware_of(other.fleet.create())) == 1106

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.sandbox.cloud.fleet import Channel, Device
 from deploy.sandbox.cloud.life import ENDINGS, FAILURES, End, Ending, PushProgress, PushStatus, plan_upgrade
+from deploy.sandbox.cloud.tuya_cloud.answers import number_of
 from schemas import Observation
 from tests.unit.sandbox.gateway_reader import GatewayReader
 from tests.unit.sandbox.simulation import Simulation
@@ -69,7 +70,7 @@ def test_rest_agrees_with_the_truth_at_the_end(ending: Ending) -> None:
     for device in simulation.fleet:
         channel = upgraded(device)
         assert channel.shown.current_version == channel.current_version
-        seen.add((channel.shown.upgrade_status, channel.current_version == channel.target_version))
+        seen.add((number_of(channel.shown), channel.current_version == channel.target_version))
     assert seen == SHOWN_AT_THE_END[ending]
 
 
@@ -83,7 +84,7 @@ def test_an_outcome_is_claimed_before_rest_shows_it(ending: Ending) -> None:
         claimed |= {observation.device_id for observation in pushed if observation.claimed == ending}
         for device in simulation.fleet:
             channel = upgraded(device) if any(c.attempts for c in device.channels) else device.channels[0]
-            shows_outcome = channel.shown.upgrade_status in (3, 4, 7)
+            shows_outcome = number_of(channel.shown) in (3, 4, 7)
             shows_new_version = channel.shown.current_version != channel.shown_before.current_version
             assert device.device_id in claimed or not (shows_outcome or shows_new_version)
     assert len(claimed) == DEVICES
@@ -145,7 +146,7 @@ def test_a_success_is_never_reset_when_its_claim_was_not_read() -> None:
     simulation.reader.absent = True
     simulation.all_of("succeeded", DEVICES)
     simulation.advance()
-    assert {upgraded(device).shown.upgrade_status for device in simulation.fleet} == {3}
+    assert {number_of(upgraded(device).shown) for device in simulation.fleet} == {3}
 
 
 def test_a_success_is_never_reset_when_its_claim_was_dropped_or_garbled() -> None:
@@ -155,7 +156,7 @@ def test_a_success_is_never_reset_when_its_claim_was_dropped_or_garbled() -> Non
     simulation.advance()
     reader = GatewayReader()
     claimed = {o.device_id for o in reader.read(simulation.publisher.sent) if o.claimed == "succeeded"}
-    reset = {device.device_id for device in simulation.fleet if upgraded(device).shown.upgrade_status == 0}
+    reset = {device.device_id for device in simulation.fleet if number_of(upgraded(device).shown) == 0}
     assert reset <= claimed
     assert len(reset) > 0
 

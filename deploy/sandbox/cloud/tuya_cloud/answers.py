@@ -5,14 +5,36 @@ Pure: device and channels in, JSON values out. Sources: `contracts/firmware-apis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from deploy.sandbox.cloud.fleet import Channel, Device, Shown
+from deploy.sandbox.cloud.view import View
+from schemas.vocabulary import Status
 
-View = Callable[[Channel], Shown]
-"""What of a channel the API shows; a lying one shows something older."""
+_NUMBERS: Mapping[Status, int] = {
+    "idle": 0,
+    "available": 1,
+    "pending": 5,
+    "downloading": 2,
+    "installing": 2,
+    "succeeded": 3,
+    "failed": 4,
+    "timed_out": 7,
+}
+"""Tuya's `upgrade_status`; where there are several for a status, the upgrade says which."""
 
-_CHANNEL_NAMES = {0: "Main module", 1: "Bluetooth", 3: "Zigbee", 9: "MCU", 10: "Extension channel 1"}
+_CHANNEL_NAMES = {
+    "0": "Main module",
+    "1": "Bluetooth",
+    "3": "Zigbee",
+    "9": "MCU",
+    "10": "Extension channel 1",
+}
+
+
+def number_of(shown: Shown) -> int:
+    """The `upgrade_status` of what is shown."""
+    return _NUMBERS[shown.status] if shown.number is None else shown.number
 
 
 def firmware(device: Device, view: View) -> object:
@@ -28,7 +50,7 @@ def firmware(device: Device, view: View) -> object:
 def progress(channel: Channel, view: View) -> dict[str, int]:
     """`GET …/firmware/{channel}/progress`."""
     shown = view(channel)
-    return {"upgrade_status": shown.upgrade_status, "progress": shown.progress}
+    return {"upgrade_status": number_of(shown), "progress": shown.progress}
 
 
 def upgrade_infos(device: Device, view: View) -> list[dict[str, object]]:
@@ -37,9 +59,9 @@ def upgrade_infos(device: Device, view: View) -> list[dict[str, object]]:
     for channel in device.channels:
         shown = view(channel)
         info: dict[str, object] = {
-            "upgrade_status": shown.upgrade_status,
+            "upgrade_status": number_of(shown),
             "current_version": shown.current_version,
-            "module_type": channel.number,
+            "module_type": int(channel.name),
             "module_desc": '${v1,{"code":"FIRMWARE_UPGRADE_TYPE_DESC_4"}}',
             "upgrade_type": 0,
             "control_type": 1,
@@ -79,9 +101,9 @@ def listed_device(device: Device) -> dict[str, object]:
 def _firmware_item(device: Device, channel: Channel, shown: Shown) -> dict[str, object]:
     number: Callable[[int], object] = str if device.numbers_as_text else int
     item: dict[str, object] = {
-        "upgrade_status": number(shown.upgrade_status),
+        "upgrade_status": number(number_of(shown)),
         "current_version": shown.current_version,
-        "type_desc": _CHANNEL_NAMES.get(channel.number, f"Channel {channel.number}"),
+        "type_desc": _CHANNEL_NAMES.get(channel.name, f"Channel {channel.name}"),
         "upgrade_type": 1,
         "control_type": 0,
         "dev_type": 0,
@@ -89,14 +111,14 @@ def _firmware_item(device: Device, channel: Channel, shown: Shown) -> dict[str, 
         "last_upgrade_time": 0,
     }
     # The vendor's table says `type`, its example, which is the object form, says `channel`.
-    item["channel" if device.answer_shape == "object" else "type"] = number(channel.number)
+    item["channel" if device.answer_shape == "object" else "type"] = number(int(channel.name))
     if shown.target_version:
         item |= {
             "version": shown.target_version,
             "desc": "Firmware update",
             "file_size": "524288",
             "md5": "0" * 32,
-            "url": f"https://images.example.test/{channel.number}.bin?Expires=1&Signature=sandbox",
+            "url": f"https://images.example.test/{channel.name}.bin?Expires=1&Signature=sandbox",
             "sign": "sandbox",
         }
     return item

@@ -6,7 +6,8 @@ import pytest
 
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.errors import CloudError, Unanswered
-from bridge.clouds.tuya_token import Token, TuyaTokens, token_of
+from bridge.clouds.tokens import Token, Tokens
+from bridge.clouds.tuya.token import token_of
 from tests.virtual_time import in_virtual_time, now_ms
 
 
@@ -27,8 +28,8 @@ class Issuer:
         return token_of(told, api="token", issued_at_ms=now_ms())
 
 
-def tokens(issuer: Issuer) -> TuyaTokens:
-    return TuyaTokens(issuer, VendorClock(now_ms))
+def tokens(issuer: Issuer) -> Tokens:
+    return Tokens(issuer, VendorClock(now_ms))
 
 
 @in_virtual_time

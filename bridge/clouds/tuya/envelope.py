@@ -10,9 +10,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from bridge.clouds.clock import VendorTime
 from bridge.clouds.errors import SchemaMismatch, Throttled, Unanswered
-from bridge.clouds.transport import Answer
-from bridge.clouds.tuya_errors import error_of
+from bridge.clouds.tuya.errors import error_of
+from bridge.clouds.wire import Answer
 
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
@@ -21,12 +22,11 @@ _SECONDS_BELOW: Final = 10**11
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
-    """An answer's JSON, not judged yet. `time_ms` is the cloud's clock, known to `resolution_ms`."""
+    """An answer's JSON, not judged yet."""
 
     http_status: int
     body: dict[str, Any]
-    time_ms: int | None = None
-    resolution_ms: int = 1
+    time: VendorTime | None = None
     trace_id: str | None = None
 
 
@@ -45,13 +45,11 @@ def open_envelope(answer: Answer, *, api: str) -> Envelope:
     if not isinstance(body, dict):
         raise Unanswered(f"not a JSON object, HTTP status {answer.status}", api=api, code=_http(answer))
 
-    time_ms, resolution_ms = _time(body.get("t"))
     trace_id = body.get("tid")
     return Envelope(
         http_status=answer.status,
         body=body,
-        time_ms=time_ms,
-        resolution_ms=resolution_ms,
+        time=_time(body.get("t")),
         trace_id=trace_id[:64] if isinstance(trace_id, str) else None,
     )
 
@@ -92,12 +90,14 @@ def _unwrap(body: dict[str, Any], *, api: str, trace_id: str | None) -> Any:
     raise error_of(code, text if isinstance(text, str) else "", api=api, trace_id=trace_id)
 
 
-def _time(value: Any) -> tuple[int | None, int]:
+def _time(value: Any) -> VendorTime | None:
     if isinstance(value, str) and value.isdecimal():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        return None, 1
-    return (value * 1000, 1000) if value < _SECONDS_BELOW else (value, 1)
+        return None
+    if value < _SECONDS_BELOW:
+        return VendorTime(at_ms=value * 1000, resolution_ms=1000)
+    return VendorTime(at_ms=value)
 
 
 def _http(answer: Answer) -> str:

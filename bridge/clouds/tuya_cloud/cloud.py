@@ -6,27 +6,26 @@ that are being upgraded. Where the project is not subscribed to that API, its pr
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 import structlog
 from msgspec import Struct
 
+from bridge.clouds.client import Call, Reply
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.device_file import device_ids
 from bridge.clouds.errors import CloudError, Forbidden, SchemaMismatch
 from bridge.clouds.evidence import evidence
 from bridge.clouds.settings import ApiAccount
-from bridge.clouds.shape import Discovered, Looked, Pace
-from bridge.clouds.transport import Transport
-from bridge.clouds.tuya_client import Reply, TuyaClient
-from bridge.clouds.tuya_errors import NOT_SUBSCRIBED
-from bridge.clouds.tuya_firmware import EVIDENCE_FIELDS, FirmwareItem, firmware_items, progress_of
-from bridge.clouds.tuya_sign import path_of
-from bridge.clouds.tuya_status import text
-from schemas import PHASES, Observation, Package
+from bridge.clouds.shape import Discovered, FirmwarePackage, Looked, Means
+from bridge.clouds.tuya.dialect import tuya_client
+from bridge.clouds.tuya.errors import NOT_SUBSCRIBED
+from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
+from bridge.clouds.tuya.sign import path_of
+from bridge.clouds.tuya_cloud.devices import DEVICES_API, DEVICES_PAGE, DEVICES_PATH, page_of
+from bridge.clouds.tuya_cloud.firmware import EVIDENCE_FIELDS, FirmwareItem, firmware_items, progress_of
+from schemas import PHASES, Observation
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +50,6 @@ FIRMWARE_APIS: Final = (
 PROGRESS_API: Final = "thing-firmware-progress"
 PROGRESS_PATH: Final = "/v2.0/cloud/thing/{device_id}/firmware/{channel}/progress"
 
-DEVICES_API: Final = "thing-devices"
-DEVICES_PATH: Final = "/v2.0/cloud/thing/device"
-DEVICES_PAGE: Final = 20
-"""The largest page the device list gives."""
-
 SUBSCRIPTION_MS: Final = 24 * 3600 * 1000
 """How long an API stays skipped after it was not subscribed: somebody may subscribe meanwhile."""
 
@@ -65,19 +59,10 @@ class TuyaCloud:
 
     has_sweep = False
 
-    def __init__(
-        self,
-        account: ApiAccount,
-        transport: Transport,
-        pace: Pace,
-        now_ms: Callable[[], int],
-        *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self.clock = VendorClock(now_ms)
+    def __init__(self, account: ApiAccount[TuyaCredentials, TuyaApi], means: Means) -> None:
+        self.clock = VendorClock(means.now_ms)
         self._account = account
-        self._client = TuyaClient(account, transport, pace, self.clock, sleep=sleep, jitter=jitter)
+        self._client = tuya_client(account, means, self.clock)
         self._not_subscribed_until_ms: dict[str, int] = {}
 
     async def lookup(self, device_id: str) -> Looked:
@@ -90,7 +75,12 @@ class TuyaCloud:
             )
             for item in items
         ]
-        return Looked(api=call.api, asked_at_ms=reply.asked_at_ms, observations=tuple(observations))
+        return Looked(
+            device_id=device_id,
+            api=call.api,
+            asked_at_ms=reply.asked_at_ms,
+            observations=tuple(observations),
+        )
 
     async def discover(self) -> AsyncGenerator[Sequence[Discovered], None]:
         """List the devices by the deployment's device list, or from the file that stands in for it."""
@@ -102,13 +92,13 @@ class TuyaCloud:
             async for page in self._device_pages():
                 yield page
 
-    async def sweep(self) -> AsyncGenerator[Sequence[Observation], None]:
+    async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
         """Nothing is swept: what the gateway does not push, lookups ask for."""
-        nothing: tuple[Sequence[Observation], ...] = ()
+        nothing: tuple[Sequence[Looked], ...] = ()
         for page in nothing:
             yield page
 
-    async def package(self, package_id: str) -> Package | None:  # noqa: ARG002 - the shape's
+    async def package(self, package_id: str) -> FirmwarePackage | None:  # noqa: ARG002 - the shape's
         """Tuya's IoT Core has no call that tells of packages."""
         return None
 
@@ -119,7 +109,8 @@ class TuyaCloud:
             if self._is_skipped(call.api):
                 continue
             try:
-                return call, await self._client.get(call.api, path_of(call.path, device_id=device_id))
+                path = path_of(call.path, device_id=device_id)
+                return call, await self._client.ask(Call(api=call.api, path=path))
             except Forbidden as error:
                 if error.code not in NOT_SUBSCRIBED:
                     raise
@@ -140,7 +131,7 @@ class TuyaCloud:
 
         path = path_of(PROGRESS_PATH, device_id=device_id, channel=item.channel)
         try:
-            reply = await self._client.get(PROGRESS_API, path)
+            reply = await self._client.ask(Call(api=PROGRESS_API, path=path))
         except CloudError as error:
             if error.code in NOT_SUBSCRIBED:
                 self._skip(error)
@@ -182,8 +173,8 @@ class TuyaCloud:
         last_id = ""
         while True:
             query = {"page_size": str(DEVICES_PAGE)} | ({"last_id": last_id} if last_id else {})
-            reply = await self._client.get(DEVICES_API, DEVICES_PATH, query)
-            page, has_more = _page(reply.result)
+            reply = await self._client.ask(Call(api=DEVICES_API, path=DEVICES_PATH, query=query))
+            page, has_more = page_of(reply.result)
             if page:
                 yield page
             if not page or not has_more:
@@ -205,28 +196,3 @@ class TuyaCloud:
             text=error.text,
             remedy="subscribe the cloud project to this API; until then older calls are used where there are any",
         )
-
-
-def _page(result: Any) -> tuple[list[Discovered], bool]:
-    """Read a page of the device list: a list, or an object that holds one; other deployments name the fields anew."""
-    has_more: Any = None
-    entries = result
-    if isinstance(result, dict):
-        has_more = result.get("has_more")
-        entries = result.get("list", result.get("devices"))
-    if not isinstance(entries, list):
-        raise SchemaMismatch("the device list is not a list", api=DEVICES_API)
-
-    page = [device for entry in entries if isinstance(entry, dict) and (device := _device(entry)) is not None]
-    return page, has_more if isinstance(has_more, bool) else len(entries) >= DEVICES_PAGE
-
-
-def _device(entry: dict[str, Any]) -> Discovered | None:
-    device_id = text(entry.get("id")) or text(entry.get("device_id"))
-    if device_id is None:
-        return None
-
-    return Discovered(
-        device_id=device_id,
-        product_id=text(entry.get("productId")) or text(entry.get("product_id")),
-    )

@@ -12,7 +12,8 @@ import structlog
 from msgspec import Struct
 
 from bridge.clouds.errors import SchemaMismatch
-from bridge.clouds.tuya_status import PROGRESS, REASONS, UNDIVIDED, information_status, number, text
+from bridge.clouds.tuya.status import PROGRESS, REASONS, UNDIVIDED, information_status
+from bridge.clouds.values import number, text
 from schemas import PHASES, Reason, Status
 
 log = structlog.get_logger(__name__)

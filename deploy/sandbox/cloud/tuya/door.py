@@ -9,45 +9,21 @@ import hashlib
 import hmac
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
-from urllib.parse import unquote_plus
+from collections.abc import Callable
 
 from msgspec import Struct
 
-from deploy.sandbox.cloud.account import SimulatedAccount
-from deploy.sandbox.cloud.request_log import RefusalKind
+from deploy.sandbox.cloud.rest import Asked, query_pairs
+from deploy.sandbox.cloud.rest_faults import Refused
+from deploy.sandbox.cloud.tuya.account import TuyaAccount
 
 TOKEN_PATH = "/v1.0/token"  # noqa: S105 - a path
+"""Calls of it are signed and served without an access token."""
 _TIME_TOLERANCE_MS = 300_000
 _TIME_DIGITS = 13
 TOKEN_LIFETIME_S = 7200
 _REISSUE_BELOW_S = 120
 """Asked for a token while one lives, the cloud repeats it with the time it has left, down to this."""
-
-
-class Refused(Exception):
-    """A request that the cloud answers with `success: false` and this code; `kind` is how it is counted, if it is."""
-
-    def __init__(self, code: int, text: str, kind: RefusalKind | None = None) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-        self.kind: RefusalKind | None = kind
-
-
-class Asked(Struct, frozen=True, kw_only=True):
-    """A request as it arrived: nothing decoded, header names in lower case."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def for_token(self) -> bool:
-        """Token calls are signed and served without an access token."""
-        return TOKEN_PATH in self.path
 
 
 class _Token(Struct, frozen=True, kw_only=True):
@@ -59,9 +35,7 @@ class _Token(Struct, frozen=True, kw_only=True):
 class Door:
     """Lets the requests of one account in. `now_s` is the right time, `skew_s` how far ahead the vendor's clock is."""
 
-    def __init__(
-        self, account: SimulatedAccount, now_s: Callable[[], float], skew_s: Callable[[], float]
-    ) -> None:
+    def __init__(self, account: TuyaAccount, now_s: Callable[[], float], skew_s: Callable[[], float]) -> None:
         self._account = account
         self._right_s = now_s
         self._skew_s = skew_s
@@ -175,7 +149,7 @@ def sign(asked: Asked, access_id: str, access_key: str) -> str:
     block = "".join(f"{name}:{headers.get(name.lower(), '')}\n" for name in signed_names)
     content_hash = hashlib.sha256(asked.body).hexdigest()
     string_to_sign = "\n".join([asked.method, content_hash, block, _canonical_url(asked)])
-    token = "" if asked.for_token else headers.get("access_token", "")
+    token = "" if TOKEN_PATH in asked.path else headers.get("access_token", "")
     text = access_id + token + headers.get("t", "") + headers.get("nonce", "") + string_to_sign
     return hmac.new(access_key.encode(), text.encode(), hashlib.sha256).hexdigest().upper()
 
@@ -183,12 +157,10 @@ def sign(asked: Asked, access_id: str, access_key: str) -> str:
 def query_parameters(query: str) -> dict[str, str]:
     """Names and decoded values. A repeated name is refused: the SDKs disagree on which one counts."""
     pairs: dict[str, str] = {}
-    for part in query.split("&") if query else ():
-        name, _, value = part.partition("=")
-        name = unquote_plus(name)
+    for name, value in query_pairs(query):
         if name in pairs:
             raise Refused(1109, f"param is illegal: {name} is repeated")
-        pairs[name] = unquote_plus(value)
+        pairs[name] = value
     return pairs
 
 

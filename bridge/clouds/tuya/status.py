@@ -6,7 +6,7 @@ A value without a status of ours never raises and never changes a status: it is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from schemas import Reason, Status
 
@@ -49,24 +49,3 @@ def information_status(value: int | None, *, current: str | None, target: str | 
     if value == AVAILABLE_WHEN_OFFERED:
         return "available" if target is not None and target != current else None
     return None if value is None else INFORMATION.get(value)
-
-
-def number(value: Any) -> int | None:
-    """Return an integer that may have come as a numeric string, None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str):
-        try:
-            return int(value.strip())
-        except ValueError:
-            return None
-    return None
-
-
-def text(value: Any) -> str | None:
-    """Return a text that is not empty, None for anything else."""
-    if isinstance(value, str) and value.strip():
-        return value.strip()
-    return None

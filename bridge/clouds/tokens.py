@@ -1,4 +1,4 @@
-"""The access token of one Tuya project: fetched once for all who wait, renewed early, dropped only when it is the one.
+"""The access token of one account: fetched once for all who wait, renewed early, dropped only when it is the one.
 
 A request that used an older token may be refused long after a newer one was fetched; that says nothing about the newer.
 """
@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError, SchemaMismatch
+from bridge.clouds.errors import CloudError
 
 log = structlog.get_logger(__name__)
-
-RENEW_EARLY_MS: Final = 60_000
-"""The margin of Tuya's own Python SDK."""
-
-DEFAULT_LIFETIME_S: Final = 7200
 
 
 class Token(Struct, frozen=True):
@@ -34,7 +28,7 @@ class Token(Struct, frozen=True):
         return f"<Token until {self.expires_at_ms}>"
 
 
-class TuyaTokens:
+class Tokens:
     """Keeps one token. `fetch` asks the cloud for one and returns it."""
 
     def __init__(self, fetch: Callable[[], Awaitable[Token]], clock: VendorClock) -> None:
@@ -80,25 +74,3 @@ class TuyaTokens:
     def _good(self) -> Token | None:
         token = self._token
         return token if token is not None and self._clock.now_ms() < token.renew_at_ms else None
-
-
-def token_of(result: Any, *, api: str, issued_at_ms: int) -> Token:
-    """Read a token call's `result`. `issued_at_ms` is the answer's own time, else the vendor's clock now."""
-    if (
-        not isinstance(result, dict)
-        or not isinstance(result.get("access_token"), str)
-        or not result["access_token"]
-    ):
-        raise SchemaMismatch("no access_token in the answer", api=api)
-
-    lifetime_s: Any = result.get("expire_time", result.get("expire", DEFAULT_LIFETIME_S))
-    try:
-        lifetime_ms = max(0, int(lifetime_s)) * 1000
-    except (TypeError, ValueError) as error:
-        raise SchemaMismatch("expire_time is not a number of seconds", api=api) from error
-
-    # A repeated call may return the live token with little time left (unconfirmed): half of it is then the margin, so
-    # the calls thin out by themselves instead of following each other.
-    margin_ms = min(RENEW_EARLY_MS, lifetime_ms // 2)
-    expires_at_ms = issued_at_ms + lifetime_ms
-    return Token(result["access_token"], expires_at_ms - margin_ms, expires_at_ms)

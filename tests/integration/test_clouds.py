@@ -1,0 +1,63 @@
+"""Each simulated cloud through the whole bridge: a campaign with every ending its API can express, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from bridge.clouds.registry import CLOUDS
+from deploy.sandbox.cloud.systems import SYSTEMS
+from deploy.sandbox.supervisor import Sandbox
+from tests.chaos.campaign import run_campaign, running_bridge
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+
+ENDINGS = {
+    "failed": 0.15,
+    "timed_out": 0.1,
+    "silent": 0.1,
+    "cancelled": 0.1,
+    "stuck": 0.05,
+    "removed": 0.05,
+    "offline": 0.05,
+}
+"""Of a few dozen devices each; the rest succeeds."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path_factory.mktemp("clouds") / "build") as sandbox:
+        yield sandbox
+
+
+def account_of(sandbox: Sandbox, cloud: str) -> str:
+    (name,) = (name for name, about in sandbox.description["accounts"].items() if about["cloud"] == cloud)
+    return str(name)
+
+
+@pytest.mark.parametrize("cloud", SYSTEMS)
+async def test_a_campaign_ends_in_the_truth(sandbox: Sandbox, tmp_path: Path, cloud: str) -> None:
+    account = account_of(sandbox, cloud)
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox, bridge, devices=40, rate_per_s=10, seed=5, endings=ENDINGS, account=account
+        )
+        shown = (await bridge.status())["stages"]["reconcile"]["statistics"]["accounts"]
+    async with httpx.AsyncClient(base_url=sandbox.description["control_url"], trust_env=False) as control:
+        requests = (await control.get("/requests", params={"account": account})).json()
+
+    print(verdict, requests)
+    verdict.assert_true_and_whole()
+    assert not verdict.attempts.phantoms
+    assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert requests["max_per_window"] <= requests["allowed_per_window"]
+    assert requests["logins_at_once"] <= 1
+    (about,) = (about for about in shown if about["account"] == account)
+    assert about["circuit"] == "closed"
+    if not CLOUDS[cloud].has_gateway:
+        assert about["sweep"]["finished"] > 0
+        assert about["sweep"].get("failure") is None

@@ -1,0 +1,221 @@
+"""What every cloud's client owes, tried against its simulated cloud: the same tests for all, by the registries."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.clouds import errors
+from bridge.clouds.registry import CLOUDS
+from bridge.clouds.settings import secrets_of
+from bridge.clouds.shape import UNTOLD, Looked
+from deploy.sandbox.cloud.systems import SYSTEMS
+from tests.simulated_api import SimulatedApi
+
+DEVICES = 24
+
+EVERY = sorted(SYSTEMS)
+ENDINGS = [(cloud, ending) for cloud in EVERY for ending in sorted(SYSTEMS[cloud].endings)]
+
+
+def test_each_cloud_of_the_bridge_is_simulated_and_the_other_way_round() -> None:
+    assert set(CLOUDS) == set(SYSTEMS)
+
+
+def told(looked: Looked) -> dict[str | None, tuple[Any, Any]]:
+    return {
+        one.channel: (one.status, one.current_version) for one in looked.observations if one.kind == "status"
+    }
+
+
+def agrees(status: str | None, truth: dict[str, Any]) -> bool:
+    """A rest status after a success, and after a cancel, is what many clouds go on with."""
+    rests = status in ("idle", "available") and truth["status"] in (
+        "succeeded",
+        "cancelled",
+        "idle",
+        "available",
+    )
+    return status == truth["status"] or rests
+
+
+@pytest.mark.parametrize(("cloud", "ending"), ENDINGS)
+async def test_a_lookup_tells_how_an_upgrade_ended(cloud: str, ending: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of(ending, DEVICES)
+    api.simulation.advance()
+
+    for truth in api.simulation.truths():
+        if truth["removed"]:
+            with pytest.raises(errors.DeviceNotFound):
+                await api.cloud.lookup(truth["device_id"])
+            continue
+        looked = await api.cloud.lookup(truth["device_id"])
+        shown = told(looked)
+        assert looked.device_id == truth["device_id"]
+        for channel in truth["channels"]:
+            status, version = shown[channel["channel"]]
+            assert agrees(status, channel), (status, channel)
+            assert version in (None, channel["current_version"])
+            if ending not in ("succeeded", "silent", "offline", "cancelled"):
+                assert status == channel["status"]
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_lookup_tells_of_an_upgrade_that_runs(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", DEVICES)
+    api.simulation.advance()
+
+    for truth in api.simulation.truths():
+        statuses = {status for status, _version in told(await api.cloud.lookup(truth["device_id"])).values()}
+        assert "installing" in statuses
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_an_observation_says_who_when_and_by_which_api(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("succeeded", 1)
+    api.simulation.advance()
+    (truth,) = api.simulation.truths()
+
+    looked = await api.cloud.lookup(truth["device_id"])
+
+    assert looked.observations
+    for one in looked.observations:
+        assert (one.device_id, one.account, one.cloud) == (truth["device_id"], api.account.name, cloud)
+        assert one.asked_at_ms == looked.asked_at_ms
+        assert (one.evidence.origin, one.lookup_id) == ("lookup", None)
+        assert one.evidence.name
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_discovery_lists_every_device_that_has_something_to_tell(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("succeeded", 45)
+    api.simulation.advance()
+
+    listed = [device.device_id async for page in api.cloud.discover() for device in page]
+
+    assert set(listed) == {truth["device_id"] for truth in api.simulation.truths()}
+
+
+@pytest.mark.parametrize("cloud", [cloud for cloud in EVERY if not CLOUDS[cloud].has_gateway])
+async def test_a_cloud_that_pushes_nothing_is_swept_for_what_runs_and_what_ended(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.campaign(45, endings={"failed": 0.5, "stuck": 0.5}, rate_per_s=1000.0)
+    api.simulation.advance()
+
+    assert api.cloud.has_sweep
+    found = {
+        one.device_id: one.status
+        async for page in api.cloud.sweep()
+        for looked in page
+        for one in looked.observations
+        if one.status in ("failed", "installing")
+    }
+
+    assert set(found) == {truth["device_id"] for truth in api.simulation.truths()}
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_package_that_a_lookup_names_can_be_asked_for(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", DEVICES)
+    api.simulation.advance()
+    states: set[str] = set()
+
+    for truth in api.simulation.truths():
+        looked = await api.cloud.lookup(truth["device_id"])
+        for one in looked.observations:
+            if one.package is None:
+                continue
+            assert one.package.state == UNTOLD
+            told = await api.cloud.package(one.package.id)
+            assert told is not None
+            assert told.package_id == one.package.id
+            assert one.target_version in (None, told.version)
+            states.add(told.state)
+
+    known = {package.state for package in api.simulation.fleet.jobs.packages}
+    assert states <= known | {"usable"}, (
+        "a cloud that has no states of packages says of those it knows: usable"
+    )
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_package_that_nobody_knows_is_missing_where_the_cloud_tells_of_packages(cloud: str) -> None:
+    told = await SimulatedApi(cloud).cloud.package("999999")
+
+    assert told is None or told.state == "missing"
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_an_unknown_device_is_not_found(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.fleet.create()
+
+    with pytest.raises(errors.DeviceNotFound):
+        await api.cloud.lookup(api.system.manner.device_id("f" * 40))
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+@pytest.mark.parametrize(
+    ("knob", "kinds"),
+    [
+        ("rest_5xx", (errors.Unanswered,)),
+        ("rest_html", (errors.Unanswered,)),
+        ("rest_truncate", (errors.Unanswered,)),
+        ("rest_throttle", (errors.Throttled,)),
+        ("rest_error_in_200", (errors.Transient,)),
+        ("rest_token_expires", (errors.TokenRejected,)),
+        ("rest_quota", (errors.QuotaExhausted,)),
+    ],
+)
+async def test_a_fault_is_an_error_of_its_class(cloud: str, knob: str, kinds: tuple[type, ...]) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", 1)
+    api.simulation.advance()
+    (truth,) = api.simulation.truths()
+    await api.cloud.lookup(truth["device_id"])
+    api.simulation.faults.replace({knob: 1.0})
+
+    (outcome,) = await asyncio.gather(api.cloud.lookup(truth["device_id"]), return_exceptions=True)
+
+    unmoved = isinstance(outcome, Looked) and knob in ("rest_quota", "rest_token_expires")
+    assert unmoved or isinstance(outcome, kinds), "only a cloud without quotas, or without tokens, is unmoved"
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_a_wrong_clock_is_mended_or_told(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", 1)
+    api.simulation.advance()
+    (truth,) = api.simulation.truths()
+    api.simulation.faults.replace({"rest_clock_skew_s": 4000.0})
+
+    looked = await api.cloud.lookup(truth["device_id"])
+
+    assert abs(looked.asked_at_ms - (api.now_ms() + 4_000_000)) < 3000
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_no_secret_is_in_what_a_cloud_tells(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("failed", 3)
+    api.simulation.advance()
+    secrets = {
+        secret.reveal()
+        for table in (api.account.credentials, api.account.api)
+        for secret in secrets_of(table)
+    }
+    assert secrets
+
+    for truth in api.simulation.truths():
+        text = msgspec.json.encode(await api.cloud.lookup(truth["device_id"])).decode()
+        assert not [secret for secret in secrets if secret in text]
+    shown = "".join(repr(request) for request in api.requests)
+    assert not [secret for secret in secrets if secret in shown]
