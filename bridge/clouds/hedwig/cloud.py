@@ -18,7 +18,7 @@ from bridge.clouds.hedwig.answers import Job, Module, Task, module_of, page_of, 
 from bridge.clouds.hedwig.catalogue import Catalogue
 from bridge.clouds.hedwig.dialect import HedwigDialect
 from bridge.clouds.hedwig.lists import MODULES, TASKS, Listed, pages
-from bridge.clouds.hedwig.rollouts import Group, ReadJobs, groups_of, is_finished, newest_first, newest_task
+from bridge.clouds.hedwig.rollouts import Group, JobMemory, groups_of, is_finished, newest_task
 from bridge.clouds.hedwig.settings import HedwigApi, HedwigCredentials
 from bridge.clouds.hedwig.status import UNFINISHED
 from bridge.clouds.hedwig.telling import Placed, Telling
@@ -45,7 +45,7 @@ class HedwigCloud:
         self._catalogue = Catalogue(
             self._client, now_ms=means.now_ms, believed_ms=int(account.api.sweep_period_s * 1000)
         )
-        self._read = ReadJobs()
+        self._memory = JobMemory(now_ms=means.now_ms, believed_ms=int(account.api.discovery_period_s * 1000))
         self._gone_until_ms: dict[str, int] = {}
 
     async def lookup(self, device_id: str) -> Looked:
@@ -97,17 +97,17 @@ class HedwigCloud:
     async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
         """Read the tasks of all jobs that may tell something new: each device's newest of a module."""
         groups = await self._groups(afresh=True)
-        self._read.keep(groups)
+        self._memory.keep(groups)
         for group in groups:
             # A number for each device of the group, while its jobs are read.
             told: set[int] = set()
-            jobs = self._read.to_read(group)
+            jobs = self._memory.to_read(group)
             for job in jobs:
                 async with aclosing(self._tasks(job)) as task_pages:
                     async for page, asked_at_ms in task_pages:
                         yield self._swept(page, asked_at_ms, group, job, told)
             for job in jobs:
-                self._read.was_read(job)
+                self._memory.was_read(job)
 
     async def package(self, package_id: str) -> FirmwarePackage | None:
         """Ask for one package by its FirmwareId."""
@@ -159,17 +159,16 @@ class HedwigCloud:
         for name, module in at_rest.items():
             if module.product_key is None or module.device_name is None:
                 continue
-            jobs = newest_first(
-                [
-                    job
-                    for firmware in await self._catalogue.firmwares(module.product_key)
-                    if await self._channel(firmware.firmware_id, modules) == name
-                    for job in await self._catalogue.jobs(firmware.firmware_id)
-                ]
-            )
+            jobs = [
+                job
+                for firmware in await self._catalogue.firmwares(module.product_key)
+                if await self._channel(firmware.firmware_id, modules) == name
+                for job in await self._catalogue.jobs(firmware.firmware_id)
+            ]
+            search = self._memory.to_search(jobs, device_id, name, most=self._api.jobs_per_lookup)
             last = None
-            is_sure = len(jobs) <= self._api.jobs_per_lookup
-            for job in jobs[: self._api.jobs_per_lookup]:
+            is_sure = search.is_whole
+            for job in search.jobs:
                 # A newer job's task was found: an older job that goes on may have made a newer one all the same.
                 if last is not None and is_finished(job):
                     continue
@@ -178,6 +177,7 @@ class HedwigCloud:
                 mine = newest_task(tasks)
                 if mine is not None and (last is None or mine.created > last.task.created):
                     last = Placed(task=mine, channel=name, job_status=job.status, api=TASKS.action)
+                    self._memory.saw(device_id, name, job.job_id)
             if last is not None:
                 found.append(last)
             elif is_sure:
@@ -229,6 +229,7 @@ class HedwigCloud:
             if hash(task.device_id) in told or self._is_gone(task.device_id):
                 continue
             told.add(hash(task.device_id))
+            self._memory.saw(task.device_id, group.module, job.job_id)
             placed = Placed(task=task, channel=group.module, job_status=job.status, api=TASKS.action)
             looked.append(
                 Looked(

@@ -29,7 +29,7 @@ class HedwigApi(ApiSettings, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     firmware_ids: tuple[str, ...] = ()
     """Packages whose jobs are swept and listed; empty takes all of the account's."""
     jobs_per_lookup: int = 10
-    """How many of a module's jobs are searched for a device's last task, the newest first; a request each."""
+    """How many finished jobs that no sweep has read yet a lookup searches, the newest first; a request each."""
     download_products: tuple[str, ...] = ()
     """ProductKeys whose devices report the download's per cent: IN_PROGRESS below 100 is `downloading` there."""
     timeout_words: tuple[str, ...] = ("timeout", "timed out", "time out", "超时")
@@ -45,7 +45,7 @@ def check_credentials(path: str, values: Values, report: Report) -> None:
 def check_api(path: str, values: Values, report: Report) -> None:
     """At least one job is searched, and no list has an empty text, which every description would hold."""
     if values.get("jobs_per_lookup", 1) < 1:
-        report(f"{path}.jobs_per_lookup", "is less than 1", "Search at least the newest job")
+        report(f"{path}.jobs_per_lookup", "is less than 1", "Let at least the newest job be searched")
     for key in ("firmware_ids", "download_products", "timeout_words"):
         if any(not text.strip() for text in values.get(key, ())):
             report(f"{path}.{key}", "has an empty text", "Leave it out")
