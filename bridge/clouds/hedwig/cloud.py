@@ -14,7 +14,7 @@ from bridge.clouds.client import ApiClient, Call
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.device_file import device_ids
 from bridge.clouds.errors import DeviceNotFound
-from bridge.clouds.hedwig.answers import Job, Module, Task, module_of, page_of, task_of
+from bridge.clouds.hedwig.answers import Firmware, Job, Module, Task, module_of, page_of, task_of
 from bridge.clouds.hedwig.catalogue import Catalogue
 from bridge.clouds.hedwig.dialect import HedwigDialect
 from bridge.clouds.hedwig.lists import MODULES, TASKS, Listed, pages
@@ -56,6 +56,7 @@ class HedwigCloud:
         except DeviceNotFound:
             self._note_gone(device_id)
             raise
+        self._gone_until_ms.pop(device_id, None)
         placed = [await self._place(task, modules) for task in running]
         # The order of asking makes every task at least as new as its versions: all of it carries the first time.
         at_rest = {
@@ -84,8 +85,8 @@ class HedwigCloud:
             async for ids in device_ids(self._api.discovery_file or ""):
                 yield [Discovered(device_id=device_id) for device_id in ids]
         elif self._api.discovery == "api":
-            for group in await self._groups(afresh=False):
-                for job in group.jobs:
+            for firmware in await self._firmwares(afresh=False):
+                for job in await self._catalogue.jobs(firmware.firmware_id):
                     async with aclosing(self._tasks(job)) as task_pages:
                         async for page, _ in task_pages:
                             yield [
@@ -96,7 +97,13 @@ class HedwigCloud:
 
     async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
         """Read the tasks of all jobs that may tell something new: each device's newest of a module."""
-        groups = await self._groups(afresh=True)
+        jobs_of: list[tuple[tuple[str | None, str | None], Sequence[Job]]] = []
+        for one in await self._firmwares(afresh=True):
+            target = one.product_key, await self._catalogue.module(one.firmware_id)
+            jobs_of.append((target, await self._catalogue.jobs(one.firmware_id, afresh=True)))
+            # It took a request like any page: it counts as one, and lets others have their turn.
+            yield []
+        groups = groups_of(jobs_of)
         self._memory.keep(groups)
         for group in groups:
             # A number for each device of the group, while its jobs are read.
@@ -197,19 +204,11 @@ class HedwigCloud:
         mine = [task for task in tasks if task.device_id == device_id]
         return mine, len(mine) == len(tasks)
 
-    async def _groups(self, *, afresh: bool) -> list[Group]:
-        """Read which jobs there are: of the configured packages, or of all."""
+    async def _firmwares(self, *, afresh: bool) -> Sequence[Firmware]:
+        """The packages whose jobs are read: those configured, or all."""
         wanted = self._api.firmware_ids
-        return groups_of(
-            [
-                (
-                    (one.product_key, await self._catalogue.module(one.firmware_id)),
-                    await self._catalogue.jobs(one.firmware_id, afresh=afresh),
-                )
-                for one in await self._catalogue.firmwares(None, afresh=afresh)
-                if not wanted or one.firmware_id in wanted
-            ]
-        )
+        firmwares = await self._catalogue.firmwares(None, afresh=afresh)
+        return [one for one in firmwares if not wanted or one.firmware_id in wanted]
 
     async def _tasks(self, job: Job) -> AsyncGenerator[tuple[list[Task], int], None]:
         """Yield a job's tasks by page, with the time of asking; none where the job is gone."""

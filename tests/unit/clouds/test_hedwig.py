@@ -323,7 +323,8 @@ async def test_a_sweep_that_breaks_off_reads_the_job_again() -> None:
     api = SimulatedApi("hedwig")
     ended(api, "succeeded", 40)
     sweep = api.cloud.sweep()
-    await anext(sweep)
+    while not await anext(sweep):
+        pass
     await sweep.aclose()
 
     assert len({one.device_id for one in await swept(api)}) == 40
@@ -356,7 +357,7 @@ async def test_what_a_sweep_has_read_a_lookup_need_not_search() -> None:
 
 async def test_a_device_in_none_of_the_jobs_that_were_read_is_idle_without_a_search() -> None:
     played = Played(playing(jobs=[job(number) for number in range(1, 30)]))
-    assert [page async for page in played.cloud.sweep()] == []
+    assert [page async for page in played.cloud.sweep() if page] == []
     played.asked.clear()
 
     (one,) = (await played.cloud.lookup("i")).observations
@@ -493,7 +494,7 @@ async def test_a_job_that_is_gone_is_no_missing_device() -> None:
 
     (one,) = (await played.cloud.lookup("i")).observations
     assert one.status == "idle"
-    assert [page async for page in played.cloud.sweep()] == []
+    assert [page async for page in played.cloud.sweep() if page] == []
 
 
 async def test_a_device_that_is_gone_is_not_told_of_by_the_jobs_that_remember_it() -> None:
@@ -511,6 +512,31 @@ async def test_a_device_that_is_gone_is_not_told_of_by_the_jobs_that_remember_it
     assert gone.device_id not in {one.device_id for one in await swept(api)}
     listed = {device.device_id async for page in api.cloud.discover() for device in page}
     assert len(listed) == 9
+
+
+async def test_a_device_that_is_found_again_is_told_of_again() -> None:
+    api = SimulatedApi("hedwig")
+    ended(api, "stuck", 1)
+    (device,) = api.simulation.fleet
+    device.listed = False
+    with pytest.raises(errors.DeviceNotFound):
+        await api.cloud.lookup(device.device_id)
+    assert await swept(api) == []
+    device.listed = True
+
+    await api.cloud.lookup(device.device_id)
+
+    assert {one.device_id for one in await swept(api)} == {device.device_id}
+
+
+async def test_each_request_of_a_sweep_counts_as_a_page_so_that_it_keeps_to_its_share() -> None:
+    api = SimulatedApi("hedwig")
+    ended(api, "succeeded", 40)
+    for _ in range(2):
+        api.requests.clear()
+        pages = [page async for page in api.cloud.sweep()]
+        lists_of_packages = asked(api)["ListOTAFirmware"]
+        assert len(pages) == len(api.requests) - lists_of_packages
 
 
 async def test_only_the_configured_packages_are_swept_and_listed_but_lookups_find_all() -> None:
@@ -553,7 +579,7 @@ async def test_a_list_is_read_as_far_as_it_says(more: dict[str, Any], pages: int
         return {"data": [task(3, taskId=f"{page}/{n}", iotId=f"{page}/{n}") for n in range(100)], **more}
 
     played = Played(play)
-    assert len([page async for page in played.cloud.sweep()]) == pages
+    assert len([page async for page in played.cloud.sweep() if page]) == pages
 
 
 async def test_a_list_that_says_nothing_of_its_length_ends_with_a_short_page() -> None:
