@@ -51,6 +51,8 @@ class FleetManner(Struct, frozen=True, kw_only=True):
     """A quarter of the devices have one of these as well."""
     offers: bool = False
     """Whether the cloud tells of a version that is offered and that nobody started: the status `available`."""
+    keeps_tasks: bool = False
+    """Whether it lists upgrades that ended: then also a cancel that nobody saw coming is known by its task."""
 
 
 TUYA_MANNER: Final = FleetManner(
