@@ -26,6 +26,7 @@ EVERY_COMMAND = [
     ["decrypt"],
     ["events"],
     ["state"],
+    ["baseline"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],

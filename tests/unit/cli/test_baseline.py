@@ -1,0 +1,178 @@
+"""A baseline asks about every device once, goes on where it was, and ends when all have an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import run_command
+from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, FEWEST_UNDER_WAY, FOR_GOOD, STOPPED, Course
+from bridge.exit_codes import ExitCode
+
+
+def course_of(devices: int, rate_per_s: float = 1.0) -> Course:
+    course = Course(rate_per_s)
+    for number in range(devices):
+        course.add(f"d{number}")
+    return course
+
+
+def test_no_more_are_under_way_than_the_rate_serves_in_half_a_minute() -> None:
+    course = course_of(500, rate_per_s=4.0)
+
+    assert len(course.take(0)) == 120
+    assert course.take(1) == []
+    for number in range(10):
+        course.answered(f"d{number}", "ok", None, 2)
+    assert course.take(3) == [f"d{number}" for number in range(120, 130)]
+
+
+def test_every_device_is_asked_about_once_and_all_answers_end_it() -> None:
+    course = course_of(100)
+    asked: list[str] = []
+    while taken := course.take(0):
+        asked += taken
+        for device_id in taken:
+            assert not course.is_over
+            course.answered(device_id, "ok", None, 0)
+
+    assert sorted(asked) == sorted(f"d{number}" for number in range(100))
+    assert course.is_over
+    assert course.outcomes == {"ok": 100}
+
+
+def test_a_device_named_twice_counts_once() -> None:
+    course = course_of(2)
+    course.add("d0")
+    course.add_asked("d1", 0)
+
+    assert (course.devices, course.take(0)) == (2, ["d0", "d1"])
+
+
+def test_a_device_that_an_interrupted_run_has_asked_about_is_not_asked_again() -> None:
+    course = Course(1.0)
+    course.answered("d0", "ok", None, 0)
+    assert (course.devices, course.done) == (0, 0), "what is not of this baseline does not count"
+
+    course.add("d0")
+    course.add("d1")
+
+    assert (course.devices, course.done) == (2, 1)
+    assert course.take(0) == ["d1"]
+
+
+def test_a_device_that_the_listing_found_is_asked_about_by_the_bridge() -> None:
+    course = Course(1.0)
+    course.add_asked("new", 0)
+
+    assert course.take(0) == []
+    assert not course.is_over
+    course.answered("new", "ok", None, 1)
+    assert course.is_over
+
+
+@pytest.mark.parametrize("error", sorted(FOR_GOOD))
+def test_an_error_of_the_device_is_its_answer(error: str) -> None:
+    course = course_of(1)
+    course.take(0)
+    course.answered("d0", "unavailable", error, 0)
+
+    assert course.is_over
+    assert course.outcomes == {error: 1}
+
+
+@pytest.mark.parametrize("error", [None, "retry", "throttled", "quota", "token", *STOPPED])
+def test_an_error_of_the_cloud_is_none_and_the_device_is_asked_about_later(error: str | None) -> None:
+    course = course_of(1)
+    course.take(0)
+    course.answered("d0", "unavailable", error, 1000)
+
+    assert not course.is_over
+    assert course.take(1000 + round(AGAIN_AFTER_S * 1000) - 1) == []
+    assert course.take(1000 + round(AGAIN_AFTER_S * 1000)) == ["d0"]
+
+
+def test_a_question_that_nobody_answered_is_asked_again_when_it_has_expired() -> None:
+    course = course_of(1)
+    course.take(0)
+
+    assert course.take(round(ASKED_FOR_S * 1000) - 1) == []
+    assert course.take(round(ASKED_FOR_S * 1000)) == ["d0"]
+
+
+def test_a_late_answer_ends_the_wait_for_the_second_one() -> None:
+    course = course_of(1)
+    course.take(0)
+    course.answered("d0", "unavailable", "retry", 0)
+    course.answered("d0", "ok", None, 10)
+
+    assert course.is_over
+    assert course.take(round(AGAIN_AFTER_S * 1000)) == []
+
+
+def test_a_device_that_is_gone_is_answered() -> None:
+    course = course_of(FEWEST_UNDER_WAY)
+    for device_id in course.take(0):
+        course.answered(device_id, "not_found", "not_found", 0)
+
+    assert course.outcomes == {"not_found": FEWEST_UNDER_WAY}
+
+
+CONFIGURATION = """
+[kafka]
+bootstrap_servers = "127.0.0.1:1"
+
+[accounts.plants]
+cloud = "enos"
+app_key = "k"
+app_secret_file = "secret.txt"
+org_id = "o"
+
+[accounts.plants.api]
+url = "https://localhost:1"
+
+[accounts.pushes]
+cloud = "tuya-cloud"
+access_id = "i"
+access_key_file = "secret.txt"
+
+[accounts.pushes.gateway]
+url = "pulsar+ssl://localhost:1"
+subscription = "s"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "secret.txt").write_text("a-secret", encoding="utf-8")
+    file = tmp_path / "ota-bridge.toml"
+    file.write_text(CONFIGURATION, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nobody"], "There is no account nobody in the configuration. There are: plants, pushes."),
+        (["pushes"], "Account pushes has no table [accounts.pushes.api]"),
+        (["plants", "--devices", "missing.txt"], "missing.txt cannot be read"),
+        (["plants", "--since", "soon"], "--since soon is neither"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(
+    config: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["baseline", *arguments, "-c", str(config)]) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_a_file_without_devices_is_not_what_it_should_be(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "ids.txt").write_text("# none yet\n\n", encoding="utf-8")
+
+    code = run_command(["baseline", "plants", "-c", str(config), "--devices", str(config.parent / "ids.txt")])
+
+    assert code == ExitCode.DATA
+    assert "names no device" in capsys.readouterr().err
