@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from bridge.cli.baseline_course import ASKED_FOR_S, STOPPED, Course
+from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, STOPPED, Course
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import ends_of, open_reader
 from bridge.clouds.settings import AnyAccount
@@ -30,6 +30,10 @@ _LIST_AGAIN_S: Final = 600.0
 
 _SILENT_S: Final = 300.0
 """No answer at all for so long: no bridge runs that has the account."""
+
+_PASSING: Final = frozenset({"retry", "throttled", "token", "clock_skew"})
+_LISTINGS_MOST: Final = 5
+"""A listing that these errors ended is asked for again, so often in all."""
 
 _DISCOVERY: Final = "discovery"
 
@@ -85,7 +89,9 @@ class Baseline:
         self._known: set[str] = set()
         self._listing_id = f"baseline/{uuid.uuid4()}"
         self._is_listing = device_ids is None and account.api.discovery != "off"
-        self._listing_asked_at = 0.0
+        self._has_listing_ended = False
+        self._listing_asked_at = -_LIST_AGAIN_S
+        self._listings = 0
         self._listing_error: str | None = None
         self._asked = 0
         self._error: str | None = None
@@ -101,21 +107,28 @@ class Baseline:
             await self._read_known()
             async with KafkaWriter(msgspec.structs.replace(self._settings, partitions=count)) as writer:
                 # Answers come first: what an interrupted run has asked is not asked again.
-                behind = await ends_of(answers)
+                behind, is_catching_up = await ends_of(answers), True
                 while True:
                     if await self._count(answers):
                         heard = time.monotonic()
+                    if self._has_listing_ended:
+                        # Its hints were written before its answer, on other partitions: read them too.
+                        behind, self._has_listing_ended = await ends_of(answers), False
                     behind = {
                         place: end for place, end in behind.items() if await answers.position(place) < end
                     }
                     told = self._told(started)
                     show(told)
-                    if not behind:
-                        if self._course.is_over and not self._is_listing:
-                            return told
-                        # 2. Ask
-                        await self._ask(writer)
-                        self._check(heard)
+                    if behind:
+                        continue
+                    if is_catching_up:
+                        # What the cloud refused an interrupted run may have been mended since.
+                        is_catching_up, self._error = False, None
+                    if self._course.is_over and not self._is_listing:
+                        return told
+                    # 2. Ask
+                    await self._ask(writer)
+                    self._check(heard)
 
     async def _begin(self, answers: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> None:
         """Stand where the baseline began, before anything is asked."""
@@ -171,7 +184,7 @@ class Baseline:
     def _take(self, seen: _Seen, now_ms: int) -> bool:
         if seen.kind == "hint":
             # The fold asks about a device that the listing has found; one answered before is no news.
-            if self._is_listing and seen.evidence.name == _DISCOVERY:
+            if self._device_ids is None and seen.evidence.name == _DISCOVERY:
                 self._course.add_asked(seen.device_id, now_ms)
             return False
         if seen.kind != "answer" or seen.outcome is None:
@@ -180,9 +193,16 @@ class Baseline:
         if seen.device_id:
             self._course.answered(seen.device_id, seen.outcome, seen.error, now_ms)
         elif seen.lookup_id == self._listing_id and self._is_listing:
-            self._is_listing = False
-            self._listing_error = seen.error
+            self._end_listing(seen.error)
         return True
+
+    def _end_listing(self, error: str | None) -> None:
+        """The cloud was away for a moment: try again. Anything else ends the listing."""
+        self._has_listing_ended = True
+        if error in _PASSING and self._listings < _LISTINGS_MOST:
+            self._listing_asked_at += AGAIN_AFTER_S - _LIST_AGAIN_S
+        else:
+            self._is_listing, self._listing_error = False, error
 
     async def _ask(self, writer: KafkaWriter) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -190,6 +210,7 @@ class Baseline:
         now = time.monotonic()
         if self._is_listing and now - self._listing_asked_at >= _LIST_AGAIN_S:
             self._listing_asked_at = now
+            self._listings += 1
             records.append(self._lookup(self._listing_id, "", now_ms))
         taken = self._course.take(now_ms)
         self._asked += len(taken)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from bridge.cli import run_command
 from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, FEWEST_UNDER_WAY, FOR_GOOD, STOPPED, Course
+from bridge.cli.baseline_topics import Baseline
+from bridge.cli.failure import CommandFailed
 from bridge.exit_codes import ExitCode
+from bridge.kafka.settings import KafkaSettings
+from schemas import LookupRequest, Observation, ObservedEvidence
+from tests.enos_model import enos_account
 
 
 def course_of(devices: int, rate_per_s: float = 1.0) -> Course:
@@ -176,3 +184,85 @@ def test_a_file_without_devices_is_not_what_it_should_be(
 
     assert code == ExitCode.DATA
     assert "names no device" in capsys.readouterr().err
+
+
+def run_of(course: Course, device_ids: list[str] | None = None) -> Baseline:
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    return Baseline(settings, enos_account(), course, began_ms=0, device_ids=device_ids)
+
+
+def seen(baseline: Baseline, kind: str, device_id: str = "", **fields: Any) -> bool:
+    evidence = ObservedEvidence(origin="sweep", name=fields.pop("name", "x"))
+    observation = Observation(
+        device_id=device_id,
+        cloud="enos",
+        account="enos-test",
+        kind=kind,
+        observed_at_ms=1,
+        evidence=evidence,
+        **fields,
+    )
+    return baseline._take(baseline._decode(msgspec.json.encode(observation)), 1)
+
+
+def test_the_devices_that_a_listing_finds_belong_to_the_baseline_but_not_to_that_of_a_file() -> None:
+    for device_ids, devices in ((None, 1), (["d1"], 0)):
+        course = Course(1.0)
+        baseline = run_of(course, device_ids)
+
+        seen(baseline, "hint", "new", name="discovery")
+        seen(baseline, "hint", "other", name="deadLetterReplay")
+
+        assert course.devices == devices
+
+
+@pytest.mark.parametrize(("error", "times"), [("retry", 5), ("throttled", 5), ("forbidden", 1), (None, 1)])
+def test_a_listing_is_asked_for_again_where_the_cloud_was_away_for_a_moment(
+    error: str | None, times: int
+) -> None:
+    baseline = run_of(Course(1.0))
+    outcome = "ok" if error is None else "unavailable"
+    asked = 0
+    while baseline._is_listing:
+        asked += 1
+        baseline._listings = asked
+        seen(baseline, "answer", lookup_id="somebody-elses", outcome="ok")
+        assert baseline._is_listing
+        seen(baseline, "answer", lookup_id=baseline._listing_id, outcome=outcome, error=error)
+
+    assert asked == times
+    assert baseline._listing_error == error
+
+
+def test_an_account_that_is_refused_for_good_ends_the_baseline() -> None:
+    baseline = run_of(Course(1.0))
+    baseline._course.add("d1")
+    baseline._course.take(0)
+
+    assert seen(baseline, "answer", "d1", outcome="unavailable", error="auth_fatal")
+
+    with pytest.raises(CommandFailed) as failed:
+        baseline._check(time.monotonic())
+    assert failed.value.exit_code == ExitCode.REFUSED
+
+
+def test_a_bridge_that_is_not_there_ends_the_baseline() -> None:
+    baseline = run_of(Course(1.0))
+    baseline._check(time.monotonic())
+
+    with pytest.raises(CommandFailed) as failed:
+        baseline._check(time.monotonic() - 1e6)
+
+    assert failed.value.exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_known_device_is_asked_about_by_a_lookup_and_the_list_by_one_without_a_device() -> None:
+    baseline = run_of(Course(1.0))
+
+    for device_id in ("d1", ""):
+        record = baseline._lookup("id", device_id, 5)
+        request = msgspec.json.decode(record.value, type=LookupRequest)
+        assert (record.topic, record.key) == ("lookups", b"enos-test")
+        assert (request.device_id, request.cause, request.due_at_ms) == (device_id, "operator", 5)
+    hint = msgspec.json.decode(baseline._hint("d2", 5).value, type=Observation)
+    assert (hint.kind, hint.device_id, hint.cloud, hint.evidence.origin) == ("hint", "d2", "enos", "bridge")
