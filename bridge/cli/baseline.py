@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bridge.cli.baseline_course import Course
-from bridge.cli.baseline_topics import Baseline, Told
+from bridge.cli.baseline_run import Baseline, Told
 from bridge.cli.console import console, write_json
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import kafka_settings, run_with_kafka

@@ -11,7 +11,8 @@ import pytest
 
 from bridge.cli import run_command
 from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, FEWEST_UNDER_WAY, FOR_GOOD, STOPPED, Course
-from bridge.cli.baseline_topics import Baseline
+from bridge.cli.baseline_records import hint_record, lookup_record
+from bridge.cli.baseline_run import Baseline
 from bridge.cli.failure import CommandFailed
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
@@ -257,12 +258,12 @@ def test_a_bridge_that_is_not_there_ends_the_baseline() -> None:
 
 
 def test_a_known_device_is_asked_about_by_a_lookup_and_the_list_by_one_without_a_device() -> None:
-    baseline = run_of(Course(1.0))
+    account = enos_account()
 
     for device_id in ("d1", ""):
-        record = baseline._lookup("id", device_id, 5)
+        record = lookup_record(account, "id", device_id, 5)
         request = msgspec.json.decode(record.value, type=LookupRequest)
         assert (record.topic, record.key) == ("lookups", b"enos-test")
         assert (request.device_id, request.cause, request.due_at_ms) == (device_id, "operator", 5)
-    hint = msgspec.json.decode(baseline._hint("d2", 5).value, type=Observation)
+    hint = msgspec.json.decode(hint_record(account, "d2", 5).value, type=Observation)
     assert (hint.kind, hint.device_id, hint.cloud, hint.evidence.origin) == ("hint", "d2", "enos", "bridge")

@@ -1,4 +1,4 @@
-"""What a baseline reads from the topics and writes to them: devices, questions, answers."""
+"""A baseline's run over the topics: it asks as its course says, and counts the answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, STOPPED, Course
+from bridge.cli.baseline_course import AGAIN_AFTER_S, STOPPED, Course
+from bridge.cli.baseline_records import Seen, hint_record, known_devices, lookup_record
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import ends_of, open_reader
 from bridge.clouds.settings import AnyAccount
@@ -21,7 +22,6 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from bridge.kafka.writer import KafkaWriter
 from consumer.sink import OutgoingRecord
-from schemas import LookupRequest, Observation, ObservedEvidence
 
 _POLL_MS: Final = 250
 _WRITE_WITHIN_S: Final = 30.0
@@ -36,27 +36,6 @@ _LISTINGS_MOST: Final = 5
 """A listing that these errors ended is asked for again, so often in all."""
 
 _DISCOVERY: Final = "discovery"
-
-
-class _Name(Struct, frozen=True):
-    name: str
-
-
-class _Seen(Struct, frozen=True, kw_only=True):
-    """The parts of an observation that count here."""
-
-    account: str
-    device_id: str
-    kind: str
-    lookup_id: str | None = None
-    outcome: str | None = None
-    error: str | None = None
-    evidence: _Name
-
-
-class _Known(Struct, frozen=True, kw_only=True):
-    account: str
-    removed_at_ms: int | None = None
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -95,7 +74,7 @@ class Baseline:
         self._listing_error: str | None = None
         self._asked = 0
         self._error: str | None = None
-        self._decode = msgspec.json.Decoder(_Seen).decode
+        self._decode = msgspec.json.Decoder(Seen).decode
 
     async def run(self, show: Callable[[Told], None]) -> Told:
         """Ask and count until every device is answered. Raises CommandFailed where that cannot be."""
@@ -104,7 +83,9 @@ class Baseline:
         async with open_reader(self._settings, topic) as (answers, count):
             await self._begin(answers, [TopicPartition(topic, number) for number in range(count)])
             # 1. Take the devices
-            await self._read_known()
+            self._known = await known_devices(self._settings, self._account)
+            for device_id in sorted(self._known) if self._device_ids is None else self._device_ids:
+                self._course.add(device_id)
             async with KafkaWriter(msgspec.structs.replace(self._settings, partitions=count)) as writer:
                 # Answers come first: what an interrupted run has asked is not asked again.
                 behind, is_catching_up = await ends_of(answers), True
@@ -139,33 +120,6 @@ class Baseline:
             found = offsets.get(place)
             answers.seek(place, ends[place] if found is None else found.offset)
 
-    async def _read_known(self) -> None:
-        topic = topic_name(self._settings.prefix, "upgrade-state")
-        decode = msgspec.json.Decoder(_Known).decode
-        async with open_reader(self._settings, topic) as (states, count):
-            places = [TopicPartition(topic, number) for number in range(count)]
-            states.assign(places)
-            await states.seek_to_beginning(*places)
-            open_ends = await ends_of(states)
-            while open_ends:
-                for batch in (await states.getmany(timeout_ms=_POLL_MS)).values():
-                    for record in batch:
-                        device_id = (record.key or b"").decode()
-                        known = None if record.value is None else decode(record.value)
-                        if (
-                            known is not None
-                            and known.account == self._account.name
-                            and not known.removed_at_ms
-                        ):
-                            self._known.add(device_id)
-                        else:
-                            self._known.discard(device_id)
-                open_ends = {
-                    place: end for place, end in open_ends.items() if await states.position(place) < end
-                }
-        for device_id in sorted(self._known) if self._device_ids is None else self._device_ids:
-            self._course.add(device_id)
-
     async def _count(self, answers: AIOKafkaConsumer) -> bool:
         """3. Count the answers; return whether there was any."""
         heard = False
@@ -181,7 +135,7 @@ class Baseline:
                 heard = self._take(seen, now_ms) or heard
         return heard
 
-    def _take(self, seen: _Seen, now_ms: int) -> bool:
+    def _take(self, seen: Seen, now_ms: int) -> bool:
         if seen.kind == "hint":
             # The fold asks about a device that the listing has found; one answered before is no news.
             if self._device_ids is None and seen.evidence.name == _DISCOVERY:
@@ -211,55 +165,22 @@ class Baseline:
         if self._is_listing and now - self._listing_asked_at >= _LIST_AGAIN_S:
             self._listing_asked_at = now
             self._listings += 1
-            records.append(self._lookup(self._listing_id, "", now_ms))
+            records.append(lookup_record(self._account, self._listing_id, "", now_ms))
         taken = self._course.take(now_ms)
         self._asked += len(taken)
         for device_id in taken:
             if device_id in self._known:
-                records.append(self._lookup(f"baseline/{device_id}/{now_ms}", device_id, now_ms))
+                records.append(
+                    lookup_record(self._account, f"baseline/{device_id}/{now_ms}", device_id, now_ms)
+                )
             else:
-                records.append(self._hint(device_id, now_ms))
+                records.append(hint_record(self._account, device_id, now_ms))
         if records:
             try:
                 async with asyncio.timeout(_WRITE_WITHIN_S):
                     await writer.write(records)
             except TimeoutError:
                 raise TimeoutError(f"questions were not confirmed within {_WRITE_WITHIN_S:.0f} s") from None
-
-    def _lookup(self, lookup_id: str, device_id: str, now_ms: int) -> OutgoingRecord:
-        """Ask the owner of the account; a device without a name stands for the list of all."""
-        request = LookupRequest(
-            lookup_id=lookup_id,
-            device_id=device_id,
-            account=self._account.name,
-            cause="operator",
-            due_at_ms=now_ms,
-            expires_at_ms=now_ms + round(ASKED_FOR_S * 1000),
-        )
-        return OutgoingRecord(
-            topic="lookups",
-            key=self._account.name.encode(),
-            value=msgspec.json.encode(request),
-            timestamp_ms=now_ms,
-        )
-
-    def _hint(self, device_id: str, now_ms: int) -> OutgoingRecord:
-        """Have the fold ask: it has to make the device's acquaintance, or it would ask once more by itself."""
-        hint = Observation(
-            device_id=device_id,
-            cloud=self._account.cloud,
-            account=self._account.name,
-            kind="hint",
-            asked_at_ms=now_ms,
-            observed_at_ms=now_ms,
-            evidence=ObservedEvidence(origin="bridge", name="baseline"),
-        )
-        return OutgoingRecord(
-            topic="observations",
-            key=device_id.encode(),
-            value=msgspec.json.encode(hint),
-            timestamp_ms=now_ms,
-        )
 
     def _told(self, started: float) -> Told:
         return Told(
