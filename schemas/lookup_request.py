@@ -10,7 +10,8 @@ from schemas.vocabulary import LookupCause
 class LookupRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Every lookup that is served ends in one observation of kind `answer` with its `lookup_id`.
 
-    One that was not answered by `expires_at_ms` is asked again by the fold.
+    One that was not answered by `expires_at_ms` is asked again by the fold. With an empty `device_id` it asks for the
+    list of the account's devices: those not announced yet become hints, before the answer.
     """
 
     lookup_id: str

@@ -25,8 +25,9 @@ class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     * `versions`: `current_version`, `target_version`; with `vendor_status` where that value has no status of ours.
     * `lifecycle`: `lifecycle`; `name` for `renamed`.
     * `hint`: something happened that only the cloud's API can tell.
-    * `gap`: pushes of the account were lost; the only kind with an empty `device_id`, produced to every partition.
-    * `answer`: ends the lookup `lookup_id` with `outcome`; `error` is the class of the failure.
+    * `gap`: pushes of the account were lost; has an empty `device_id`, produced to every partition.
+    * `answer`: ends the lookup `lookup_id` with `outcome`; `error` is the class of the failure. With an empty
+      `device_id` it ends the listing of an account's devices that somebody asked for.
 
     `undivided`: the vendor's value covers download and installation alike, so it never moves between those two.
     `vendor_time_at_ms` is the vendor's clock at the event; `asked_at_ms` the vendor's clock when an API was asked.

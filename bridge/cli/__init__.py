@@ -29,6 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "events": ("events:events", "Follow the public log of changes."),
     "state": ("state:state", "Show the latest truth about one device."),
     "package": ("package:package", "Ask a cloud about one firmware package."),
+    "baseline": ("baseline:baseline", "Have every device of an account asked about once."),
     "dead-letters list": ("dead_letters:list_letters", "List dead letters, and count them."),
     "dead-letters show": ("dead_letters:show", "Show one with its payload."),
     "dead-letters replay": (

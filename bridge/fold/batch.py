@@ -213,7 +213,10 @@ class Batch:
         if not device_id:
             if observation.kind == "gap":
                 return OpenGap(offset=offset, at_ms=observation.observed_at_ms, observation=observation)
-            refusal = Refusal("internal_error", "Only a gap names no device.")
+            if observation.kind == "answer":
+                self.counts["listing_answered"] += 1
+                return None
+            refusal = Refusal("internal_error", "Only a gap, and the end of a listing, name no device.")
             self._refuse(record, refusal, observation.account)
             return None
 

@@ -105,7 +105,10 @@ class AccountLookups:
         )
 
     def accept(self, request: LookupRequest) -> None:
-        """Step 1. Never waits: a full queue gives up what is least urgent."""
+        """Step 1. Never waits: a full queue gives up what is least urgent. Without a device it wants all listed."""
+        if not request.device_id:
+            self._background.list_for(request)
+            return
         self._queue.put(request)
         self._changed.set()
 
@@ -123,6 +126,7 @@ class AccountLookups:
         """Another process speaks for the account: the lookups waiting here expire, and the fold asks that one."""
         self._is_owned, self._is_lost = False, True
         self._queue.clear()
+        self._background.forget_listings()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; lookups under way end within `DRAIN_S`, or are cut off."""

@@ -20,8 +20,10 @@ from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.discovery import Discovery
 from bridge.reconcile.limits import NotOwner
 from bridge.reconcile.queue import LookupQueue
+from bridge.reconcile.records import listing_ended
 from bridge.reconcile.sweep import Sweep
 from consumer.sink import Sink
+from schemas import LookupRequest
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,9 @@ BACKLOG_S: Final = 60.0
 RETRY_FIRST_S: Final = 60.0
 RETRY_MOST_S: Final = 3600.0
 """After one that ended early; never longer than its period."""
+
+LISTINGS_MOST: Final = 16
+"""Of those who want a listing at the same time, so many of the latest are answered."""
 
 
 class Background:
@@ -61,8 +66,25 @@ class Background:
         self._cloud = cloud
         self._circuit = circuit
         self._queue = queue
+        self._sink = sink
         self._may_run = may_run
+        self._now_ms = now_ms
         self._monotonic = monotonic
+        self._listings: dict[str, None] = {}
+        """Lookup ids of those who want all devices listed; answered at a listing's end."""
+        self._wants_listing = asyncio.Event()
+
+    def list_for(self, request: LookupRequest) -> None:
+        """List the devices now, and answer this lookup when it is done; one that runs already will do."""
+        self._listings[request.lookup_id] = None
+        while len(self._listings) > LISTINGS_MOST:
+            del self._listings[next(iter(self._listings))]
+        self._wants_listing.set()
+
+    def forget_listings(self) -> None:
+        """Another process speaks for the account: who wants a listing asks that one."""
+        self._listings.clear()
+        self._wants_listing.clear()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -70,15 +92,25 @@ class Background:
         async with asyncio.TaskGroup() as tasks:
             if api.discovery != "off":
                 tasks.create_task(
-                    self._repeat("discovery", self.discovery.read, lambda: api.discovery_period_s)
+                    self._repeat(
+                        "discovery", self._list, lambda: api.discovery_period_s, hurried=self._wants_listing
+                    )
                 )
             if self._cloud.has_sweep:
                 tasks.create_task(self._repeat("sweep", self.sweep.read, lambda: self.sweep.period_s))
 
     async def _repeat(
-        self, name: str, work: Callable[[], Awaitable[None]], period_s: Callable[[], float]
+        self,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        period_s: Callable[[], float],
+        *,
+        hurried: asyncio.Event | None = None,
     ) -> None:
-        """Do `work` at the start and every `period_s`, counted from its beginning; sooner after a failure."""
+        """Do `work` at the start and every `period_s`, counted from its beginning.
+
+        Sooner after a failure, and at once when it is `hurried`.
+        """
         failures = 0
         while True:
             await self._admitted()
@@ -108,7 +140,43 @@ class Background:
                     again_in_s=wait_s,
                     remedy=error.remedy,
                 )
-            await asyncio.sleep(max(POLL_S, began + wait_s - self._monotonic()))
+            await self._pause(max(POLL_S, began + wait_s - self._monotonic()), hurried)
+
+    async def _list(self) -> None:
+        """List the devices, and answer whoever wanted it; a failure is an answer too."""
+        self._wants_listing.clear()
+        try:
+            await self.discovery.read()
+        except CloudError as error:
+            await self._answer_listings(error)
+            raise
+        await self._answer_listings(None)
+
+    async def _answer_listings(self, error: CloudError | None) -> None:
+        wanted, self._listings = self._listings, {}
+        self._wants_listing.clear()
+        now_ms = self._now_ms()
+        asked_at_ms = self._cloud.clock.at_ms(now_ms)
+        if wanted:
+            await self._sink.write(
+                [
+                    listing_ended(
+                        self._account, lookup_id, error, asked_at_ms=asked_at_ms, observed_at_ms=now_ms
+                    )
+                    for lookup_id in wanted
+                ]
+            )
+
+    @staticmethod
+    async def _pause(pause_s: float, hurried: asyncio.Event | None) -> None:
+        if hurried is None:
+            await asyncio.sleep(pause_s)
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await hurried.wait()
+        except TimeoutError:
+            return
 
     async def _admitted(self) -> None:
         # Two clocks and the proof of membership change without an event.

@@ -75,6 +75,32 @@ def answer_failed(
     )
 
 
+def listing_ended(
+    account: AnyAccount,
+    lookup_id: str,
+    error: CloudError | None,
+    *,
+    asked_at_ms: int,
+    observed_at_ms: int,
+) -> OutgoingRecord:
+    """Return the end of a lookup without a device: all devices were listed, or could not be."""
+    told = {} if error is None else {"code": error.code, "msg": error.text, "tid": error.trace_id}
+    observation = Observation(
+        device_id="",
+        cloud=account.cloud,
+        account=account.name,
+        kind="answer",
+        lookup_id=lookup_id,
+        outcome="ok" if error is None else "unavailable",
+        error=None if error is None else error.error,
+        asked_at_ms=asked_at_ms,
+        observed_at_ms=observed_at_ms,
+        evidence=evidence("sweep", "discovery", told, _ERROR_FIELDS),
+    )
+    # It concerns no device: any partition will do, and an account's own has them in order.
+    return replace(record_of(account, observation), key=account.name.encode())
+
+
 def device_found(
     account: AnyAccount, device: Discovered, *, asked_at_ms: int, observed_at_ms: int
 ) -> Observation:

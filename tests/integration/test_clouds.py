@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +20,8 @@ from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.campaign import run_campaign, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+
+EXECUTABLE = Path(sys.executable).with_name("ota-bridge")
 
 ENDINGS = {
     "failed": 0.15,
@@ -61,3 +68,40 @@ async def test_a_campaign_ends_in_the_truth(sandbox: Sandbox, tmp_path: Path, cl
     if not CLOUDS[cloud].has_gateway:
         assert about["sweep"]["finished"] > 0
         assert about["sweep"].get("failure") is None
+
+
+async def baseline(sandbox: Sandbox, account: str, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Run the command as a script does."""
+    process = await asyncio.create_subprocess_exec(
+        EXECUTABLE,
+        *("baseline", account, "-c", str(sandbox.config_file), "--json", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, json.loads(out or b"{}"), err.decode()
+
+
+@pytest.mark.parametrize("cloud", SYSTEMS)
+async def test_a_baseline_asks_about_every_device_once(sandbox: Sandbox, tmp_path: Path, cloud: str) -> None:
+    account = account_of(sandbox, cloud)
+    fleet = sandbox.cloud.tenants[account].fleet
+    async with running_bridge(sandbox, tmp_path / "bridge.log"):
+        new = [fleet.create().device_id for _ in range(30)]
+        began = datetime.now(UTC).isoformat()
+        code, report, told = await baseline(sandbox, account)
+        known = {device.device_id for device in fleet if device.listed}
+
+        assert (code, told) == (0, "")
+        assert known >= set(new)
+        assert report["outcomes"].get("ok", 0) >= len(known)
+        assert report["devices"] >= len(known)
+
+        # What was answered since it began is done: nothing is asked again.
+        code, again, told = await baseline(sandbox, account, "--since", began)
+        assert (code, told, again["asked"]) == (0, "", 0)
+        assert again["outcomes"].get("ok", 0) >= len(known)
+
+        (tmp_path / "ids.txt").write_text(f"{new[0]}  # a comment\n\n{new[1]}\n", encoding="utf-8")
+        code, named, told = await baseline(sandbox, account, "--devices", str(tmp_path / "ids.txt"))
+        assert (code, told, named["devices"], named["outcomes"]) == (0, "", 2, {"ok": 2})

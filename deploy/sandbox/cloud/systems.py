@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from deploy.sandbox.cloud import hedwig, tuya_cloud
+from deploy.sandbox.cloud import enos, hedwig, tuya_cloud
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.system import SimulatedSystem
 
 SYSTEMS: Final[Mapping[str, SimulatedSystem]] = {
     "tuya-cloud": tuya_cloud.SYSTEM,
     "hedwig": hedwig.SYSTEM,
+    "enos": enos.SYSTEM,
 }
 
 

@@ -27,6 +27,7 @@ EVERY_COMMAND = [
     ["events"],
     ["state"],
     ["package"],
+    ["baseline"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],

@@ -149,6 +149,20 @@ async def test_a_number_that_cannot_be_written_is_one_dead_letter(odd: dict[str,
     assert bench.commits.offsets == [2]
 
 
+@pytest.mark.parametrize(("kind", "refused"), [("answer", 0), ("status", 1)])
+async def test_the_end_of_a_listing_concerns_no_device_and_anything_else_has_to_name_one(
+    kind: str, refused: int
+) -> None:
+    bench = Bench()
+
+    await bench.work(record(0, told("", kind=kind, status=None, channel=None)), record(1, told("good")))
+
+    assert len(bench.commits.of(TOPICS.dead_letters)) == refused
+    assert [event.key for event in bench.commits.of(TOPICS.events)] == [b"good"]
+    assert bench.commits.offsets == [2]
+    assert bench.counts["listing_answered"] == 1 - refused
+
+
 async def test_a_number_that_cannot_be_written_costs_its_device_nothing_else() -> None:
     bench = Bench()
     odd = {

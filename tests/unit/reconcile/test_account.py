@@ -618,3 +618,50 @@ async def test_listing_waits_while_more_is_queued_than_a_minutes_work() -> None:
             known = len(found)
 
         assert desk.lookups.statistics().queue.waiting <= 60 + 2 * 20
+
+
+def listed(model: TuyaModel) -> int:
+    return model.asked["thing-devices"]
+
+
+@in_virtual_time
+async def test_a_lookup_without_a_device_lists_all_and_is_answered_after_the_hints() -> None:
+    async with serving(discovery="api", discovery_period_s=86400.0) as desk:
+        await asyncio.sleep(5)
+        before = listed(desk.model)
+        desk.model.devices = [{"id": "new1"}, {"id": "new2"}]
+        ids = [desk.ask("", "operator") for _ in range(2)]
+        await asyncio.sleep(5)
+
+    assert listed(desk.model) == before + 1, (
+        "one listing serves all who want one, long before its period is over"
+    )
+    *hints, first, second = desk.sink.observations
+    assert {hint.device_id for hint in hints if hint.kind == "hint"} == {"new1", "new2"}
+    for answer in (first, second):
+        assert (answer.kind, answer.device_id, answer.outcome, answer.error) == ("answer", "", "ok", None)
+    assert {first.lookup_id, second.lookup_id} == set(ids)
+    assert desk.sink.records[-1].key == b"tuya-test"
+
+
+@in_virtual_time
+async def test_a_listing_that_fails_is_answered_with_its_error() -> None:
+    async with serving(discovery="api") as desk:
+        await asyncio.sleep(5)
+        desk.model.always = lambda request: failure(1109) if "/cloud/thing/device" in request.target else None
+        lookup_id = desk.ask("", "operator")
+        await asyncio.sleep(5)
+
+    answer = desk.sink.answers[lookup_id]
+    assert (answer.device_id, answer.outcome, answer.error) == ("", "unavailable", "bad_request")
+
+
+@in_virtual_time
+async def test_a_listing_that_another_process_has_to_make_is_not_answered_here() -> None:
+    async with serving(discovery="api", own=False) as desk:
+        lookup_id = desk.ask("", "operator")
+        desk.lookups.lose()
+        desk.lookups.own()
+        await asyncio.sleep(5)
+
+    assert lookup_id not in desk.sink.answers

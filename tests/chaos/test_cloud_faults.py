@@ -1,0 +1,109 @@
+"""Each cloud under each fault of its API alone, and all together: true in the end, within the rate, no secret out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bridge.clouds.settings import secrets_of
+from bridge.kafka.topics import TOPICS, topic_name
+from deploy.sandbox.cloud.systems import SYSTEMS
+from deploy.sandbox.supervisor import Sandbox
+from tests.chaos.campaign import run_campaign, running_bridge
+from tests.simulated_api import PLACE
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
+
+ALONE = (
+    "rest_5xx",
+    "rest_throttle",
+    "rest_error_in_200",
+    "rest_html",
+    "rest_truncate",
+    "rest_token_expires",
+)
+FAULTS: dict[str, dict[str, float]] = {knob: {knob: 0.2} for knob in ALONE}
+FAULTS["slow"] = {"rest_slow_s": 0.7}
+FAULTS["clock"] = {"rest_clock_skew_s": 4000.0}
+FAULTS["together"] = dict.fromkeys(ALONE, 0.2 / len(ALONE)) | {
+    "rest_slow_s": 0.1,
+    "rest_clock_skew_s": -2000.0,
+}
+
+ENDINGS = {"failed": 0.2, "timed_out": 0.1, "silent": 0.1, "cancelled": 0.1, "stuck": 0.1, "offline": 0.1}
+DEVICES = 40
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sandbox]:
+    async with Sandbox(tmp_path_factory.mktemp("clouds") / "build") as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("cloud", SYSTEMS)
+async def test_a_faulty_api_delays_the_truth_and_nothing_else(
+    sandbox: Sandbox, tmp_path: Path, cloud: str, fault: str
+) -> None:
+    (account,) = (one for one in sandbox.cloud.accounts if one.cloud == cloud)
+    log_file = tmp_path / "bridge.log"
+    async with running_bridge(sandbox, log_file) as bridge:
+        verdict = await run_campaign(
+            sandbox,
+            bridge,
+            devices=DEVICES,
+            rate_per_s=10,
+            seed=31,
+            faults=FAULTS[fault],
+            endings=ENDINGS,
+            account=account.name,
+        )
+    async with httpx.AsyncClient(base_url=sandbox.description["control_url"], trust_env=False) as control:
+        requests = (await control.get("/requests", params={"account": account.name})).json()
+
+    print(verdict, requests, f"{sum(requests['per_api'].values()) / DEVICES:.1f} requests a device")
+    verdict.assert_true_and_whole()
+    assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert requests["max_per_window"] <= requests["allowed_per_window"]
+    assert requests["logins_at_once"] <= 1
+    written = log_file.read_text(encoding="utf-8")
+    async for text in records_of(sandbox):
+        written += text
+    for secret in secrets(sandbox):
+        assert secret not in written
+
+
+def secrets(sandbox: Sandbox) -> Iterator[str]:
+    for account in sandbox.cloud.accounts:
+        tables = SYSTEMS[account.cloud].tables(account, PLACE)
+        for table in (tables.credentials, tables.api):
+            yield from (secret.reveal() for secret in secrets_of(table))
+
+
+async def records_of(sandbox: Sandbox) -> AsyncIterator[str]:
+    """Every record on every topic, headers included."""
+    servers = sandbox.description["kafka"]["bootstrap_servers"]
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        for name in TOPICS:
+            topic = topic_name("ota", name)
+            places = [
+                TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or range(12)
+            ]
+            consumer.assign(places)
+            await consumer.seek_to_beginning(*places)
+            ends = await consumer.end_offsets(places)
+            while [place for place in places if await consumer.position(place) < ends[place]]:
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in batch:
+                        yield repr((record.key, record.value, record.headers))
+                await asyncio.sleep(0)
+    finally:
+        await consumer.stop()
