@@ -8,12 +8,11 @@ from deploy.sandbox.cloud.fleet import Device
 from deploy.sandbox.cloud.rest import Api, Call, Told
 from deploy.sandbox.cloud.rest_faults import Refused
 from deploy.sandbox.cloud.tuya.door import query_parameters
+from deploy.sandbox.cloud.tuya.numbers import RUNNING, number_of
 from deploy.sandbox.cloud.tuya.rest import TOKEN_APIS, TuyaRest
 from deploy.sandbox.cloud.tuya_cloud import answers
 
 _MOST_PER_PAGE = 20
-_ACTIVE = (2, 5, 6, 13)
-"""`upgrade_status` values from which a reader learns that an upgrade runs."""
 
 
 class TuyaCloudRest(TuyaRest):
@@ -52,7 +51,7 @@ class TuyaCloudRest(TuyaRest):
 
     def _told_of(self, device: Device, result: object, call: Call) -> Told:
         view = self.view(call, device)
-        running = any(answers.number_of(view(channel)) in _ACTIVE for channel in device.channels)
+        running = any(number_of(view(channel)) in RUNNING for channel in device.channels)
         return Told(result, (device,) if running else ())
 
     apis = (
