@@ -31,7 +31,7 @@ PLACE = Place(
 
 
 class SimulatedApi:
-    """One account with its client; `cloud` is the bridge's, `simulation` and `rest` the vendor's side. It is the transport."""
+    """One account with its client, and its transport; `cloud` is the bridge's, `simulation` and `rest` the vendor's."""
 
     def __init__(self, cloud: str, *, seed: int = 1, **api: Any) -> None:
         self.system: SimulatedSystem = SYSTEMS[cloud]

@@ -48,6 +48,31 @@ class Accepted(Struct, frozen=True):
     result: bool | None
 
 
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which devices of a list are asked for."""
+
+    project_id: str
+    room_id: str | None
+    name: str | None
+    online: bool | None
+    device_status: frozenset[object] | None
+    device_types: frozenset[object] | None
+    top_categories: frozenset[object] | None
+
+    def has(self, device: Device, account: IllumeAccount) -> bool:
+        """Whether a device is one of them."""
+        return (
+            device.listed
+            and account.project_of(device) == self.project_id
+            and (self.room_id is None or account.room_of(device) == self.room_id)
+            and (self.name is None or self.name in device.name)
+            and (self.online is None or device.online == self.online)
+            and _is_one_of("Online" if device.online else "Offline", self.device_status)
+            and _is_one_of(0, self.device_types)
+            and _is_one_of("zm", self.top_categories)
+        )
+
+
 class IllumeRest(TuyaRest):
     """Serves every lighting account. `upgrades` and `synced` are what was asked for, in its order."""
 
@@ -110,34 +135,25 @@ class IllumeRest(TuyaRest):
         """A page of one list. It names devices; that an upgrade runs is told by the detail."""
         asked = self._parameters(call).only(*_LIST_PARAMETERS)
         number, size = asked.page()
-        project_id = self._project(call, asked)
+        wanted = Wanted(
+            project_id=self._project(call, asked),
+            room_id=asked.optional_text("room_id"),
+            name=asked.optional_text("device_name"),
+            online=asked.online(),
+            device_status=asked.choices("device_status"),
+            device_types=asked.choices("device_types"),
+            top_categories=asked.choices("top_categories"),
+        )
+        numbers = asked.choices("upgrade_status")
+        fleet, account = call.tenant.fleet, _account(call)
         entries = [
             entry
-            for device in call.tenant.fleet
-            if self._is_wanted(call, device, project_id, asked)
-            and (entry := entry_of(device, self.view(call, device), call.tenant.fleet)) is not None
-            and _is_one_of(int(str(entry["upgrade_status"])), asked.choices("upgrade_status"))
+            for device in fleet
+            if wanted.has(device, account)
+            and (entry := entry_of(device, self.view(call, device), fleet)) is not None
+            and _is_one_of(int(str(entry["upgrade_status"])), numbers)
         ]
         return Told(answers.page(entries, number, size, as_text=self.rng.random() < _TOTAL_AS_TEXT_SHARE))
-
-    @staticmethod
-    def _is_wanted(call: Call, device: Device, project_id: str, asked: Parameters) -> bool:
-        account = _account(call)
-        room_id, name, online = (
-            asked.optional_text("room_id"),
-            asked.optional_text("device_name"),
-            asked.online(),
-        )
-        return (
-            device.listed
-            and account.project_of(device) == project_id
-            and (room_id is None or account.room_of(device) == room_id)
-            and (name is None or name in device.name)
-            and (online is None or device.online == online)
-            and _is_one_of("Online" if device.online else "Offline", asked.choices("device_status"))
-            and _is_one_of(0, asked.choices("device_types"))
-            and _is_one_of("zm", asked.choices("top_categories"))
-        )
 
     @staticmethod
     def _parameters(call: Call) -> Parameters:
