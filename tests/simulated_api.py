@@ -31,7 +31,7 @@ PLACE = Place(
 
 
 class SimulatedApi:
-    """One account with its client; `cloud` is the bridge's, `simulation` the vendor's side. It is the transport."""
+    """One account with its client, and its transport; `cloud` is the bridge's, `simulation` and `rest` the vendor's."""
 
     def __init__(self, cloud: str, *, seed: int = 1, **api: Any) -> None:
         self.system: SimulatedSystem = SYSTEMS[cloud]
@@ -40,8 +40,8 @@ class SimulatedApi:
         self.tables: Tables = self.system.tables(account, PLACE)
         self.requests: list[Request] = []
         self.turns = 0
-        rest = self.system.serve([self.simulation.tenant], self.simulation.surroundings)
-        self._http = httpx.ASGITransport(rest.app)
+        self.rest = self.system.serve([self.simulation.tenant], self.simulation.surroundings)
+        self._http = httpx.ASGITransport(self.rest.app)
         self.account = ApiAccount(
             name=account.name,
             cloud=cloud,

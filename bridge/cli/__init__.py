@@ -36,6 +36,9 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "dead_letter_replay:replay",
         "Decode again with today's code and keys, and have the cloud asked about the devices.",
     ),
+    "device confirm": ("device:confirm", "Confirm that an offered upgrade shall start (tuya-cloud)."),
+    "device upgrade": ("device:upgrade", "Have devices upgraded to the version on offer (illume)."),
+    "space sync": ("space:sync", "Have the cloud look anew for updates in a space (illume)."),
     "topics create": ("topics:create", "Create what is missing, check the rest."),
     "topics check": ("topics:check", "Check the topics; create nothing."),
     "schemas export": ("schemas:export", "Write JSON Schemas and an AsyncAPI document."),
@@ -47,6 +50,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 _GROUPS: Final = {
     "dead-letters": "What could not be understood.",
+    "device": "What changes a device; asks before it acts.",
+    "space": "What changes a space of the lighting cloud; asks before it acts.",
     "topics": "Create and check the bridge's Kafka topics.",
     "schemas": "The records' schemas, for other languages.",
     "config": "The configuration file.",

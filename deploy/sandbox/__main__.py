@@ -58,7 +58,7 @@ def _introduction(sandbox: Sandbox) -> str:
         ("follow its events", f".venv/bin/ota-bridge events -c {config}"),
         ("upgrade a fleet", f"curl -d '{campaign}' {about['control_url']}/campaigns"),
         ("see the pushes", subscribe),
-        ("", f".venv/bin/ota-bridge listen -c {config} --subscription listening"),
+        ("", f".venv/bin/ota-bridge listen -c {config} --account {account} --subscription listening"),
     )
     lines = [f"  {name:<12} {value}" for name, value in rows]
     lines += ["", f"  Everything a program needs to know is in {sandbox.description_file}.", ""]

@@ -182,6 +182,10 @@ def test_http_statuses_count_where_the_body_does_not_say_more() -> None:
     assert isinstance(refusal("{}", 503), errors.Unanswered)
     assert isinstance(refusal('{"success":false,"code":1010}', 503), errors.TokenRejected)
     assert isinstance(refusal('{"message":"forbidden"}', 403), errors.SchemaMismatch)
+    assert isinstance(refusal('{"message":"no body"}', 400), errors.BadRequest)
+    assert isinstance(refusal('{"success":false,"code":1010}', 400), errors.TokenRejected)
+    with pytest.raises(errors.BadRequest):
+        opened("<html>400</html>", 400)
     with pytest.raises(errors.Throttled):
         opened('{"success":true,"result":1}', 429)
 

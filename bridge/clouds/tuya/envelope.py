@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorTime
-from bridge.clouds.errors import SchemaMismatch, Throttled, Unanswered
+from bridge.clouds.errors import BadRequest, SchemaMismatch, Throttled, Unanswered
 from bridge.clouds.tuya.errors import error_of
 from bridge.clouds.wire import Answer
 
+_BAD_REQUEST: Final = 400
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 _SECONDS_BELOW: Final = 10**11
@@ -33,17 +34,19 @@ class Envelope(Struct, frozen=True, kw_only=True):
 def open_envelope(answer: Answer, *, api: str) -> Envelope:
     """Read an answer, be it a success or a refusal: its time is worth having either way.
 
-    Raises Throttled for HTTP 429, Unanswered for what is not a JSON object.
+    Raises Throttled for HTTP 429, BadRequest for HTTP 400 without a JSON object, Unanswered for any other such answer.
     """
     if answer.status == _TOO_MANY_REQUESTS:
         raise Throttled("too many requests", api=api, code="http-429")
 
+    # Whoever refuses the request as it is will refuse it again: nothing is gained by repeating it.
+    unreadable = BadRequest if answer.status == _BAD_REQUEST else Unanswered
     try:
         body = msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Unanswered(f"not JSON, HTTP status {answer.status}", api=api, code=_http(answer)) from error
+        raise unreadable(f"not JSON, HTTP status {answer.status}", api=api, code=_http(answer)) from error
     if not isinstance(body, dict):
-        raise Unanswered(f"not a JSON object, HTTP status {answer.status}", api=api, code=_http(answer))
+        raise unreadable(f"not a JSON object, HTTP status {answer.status}", api=api, code=_http(answer))
 
     trace_id = body.get("tid")
     return Envelope(
@@ -57,8 +60,9 @@ def open_envelope(answer: Answer, *, api: str) -> Envelope:
 def result_of(envelope: Envelope, *, api: str) -> Any:
     """Return the result of a success; raises the error of a refusal, also one inside a nested `FusionResult`."""
     status = envelope.http_status
-    if status >= _SERVER_ERROR and code_of(envelope.body) is None:
-        raise Unanswered(f"HTTP status {status}", api=api, code=f"http-{status}", trace_id=envelope.trace_id)
+    if (status >= _SERVER_ERROR or status == _BAD_REQUEST) and code_of(envelope.body) is None:
+        kind = BadRequest if status == _BAD_REQUEST else Unanswered
+        raise kind(f"HTTP status {status}", api=api, code=f"http-{status}", trace_id=envelope.trace_id)
 
     result = _unwrap(envelope.body, api=api, trace_id=envelope.trace_id)
     if isinstance(result, dict) and "success" in result and "result" in result:

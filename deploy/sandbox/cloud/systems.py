@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.sandbox.cloud import enos, hedwig, tuya_cloud
+from deploy.sandbox.cloud import enos, hedwig, illume, tuya_cloud
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.system import SimulatedSystem
 
@@ -15,6 +15,7 @@ SYSTEMS: Final[Mapping[str, SimulatedSystem]] = {
     "tuya-cloud": tuya_cloud.SYSTEM,
     "hedwig": hedwig.SYSTEM,
     "enos": enos.SYSTEM,
+    "illume": illume.SYSTEM,
 }
 
 

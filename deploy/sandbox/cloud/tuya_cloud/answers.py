@@ -5,23 +5,11 @@ Pure: device and channels in, JSON values out. Sources: `contracts/firmware-apis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from deploy.sandbox.cloud.fleet import Channel, Device, Shown
+from deploy.sandbox.cloud.tuya.numbers import number_of
 from deploy.sandbox.cloud.view import View
-from schemas.vocabulary import Status
-
-_NUMBERS: Mapping[Status, int] = {
-    "idle": 0,
-    "available": 1,
-    "pending": 5,
-    "downloading": 2,
-    "installing": 2,
-    "succeeded": 3,
-    "failed": 4,
-    "timed_out": 7,
-}
-"""Tuya's `upgrade_status`; where there are several for a status, the upgrade says which."""
 
 _CHANNEL_NAMES = {
     "0": "Main module",
@@ -30,11 +18,6 @@ _CHANNEL_NAMES = {
     "9": "MCU",
     "10": "Extension channel 1",
 }
-
-
-def number_of(shown: Shown) -> int:
-    """The `upgrade_status` of what is shown."""
-    return _NUMBERS[shown.status] if shown.number is None else shown.number
 
 
 def firmware(device: Device, view: View) -> object:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from deploy.sandbox.cloud.fleet import Device
-from deploy.sandbox.cloud.rest import Api, Call, Told
+from deploy.sandbox.cloud.rest import Api, Call, Surroundings, Told
 from deploy.sandbox.cloud.rest_faults import Refused
+from deploy.sandbox.cloud.tenant import Tenant
 from deploy.sandbox.cloud.tuya.door import query_parameters
+from deploy.sandbox.cloud.tuya.numbers import RUNNING, number_of
 from deploy.sandbox.cloud.tuya.rest import TOKEN_APIS, TuyaRest
 from deploy.sandbox.cloud.tuya_cloud import answers
 
 _MOST_PER_PAGE = 20
-_ACTIVE = (2, 5, 6, 13)
-"""`upgrade_status` values from which a reader learns that an upgrade runs."""
 
 
 class TuyaCloudRest(TuyaRest):
-    """Serves every account of Tuya's IoT Core."""
+    """Serves every account of Tuya's IoT Core. `confirmed` is what was confirmed: device and channel, in its order."""
+
+    def __init__(self, tenants: Sequence[Tenant], surroundings: Surroundings) -> None:
+        super().__init__(tenants, surroundings)
+        self.confirmed: list[tuple[str, str]] = []
 
     async def devices(self, call: Call) -> Told:
         """`GET /v2.0/cloud/thing/device`: pages of at most 20, each after the last id of the one before."""
@@ -50,15 +55,27 @@ class TuyaCloudRest(TuyaRest):
         device = self.device_of(call, call.groups[0])
         return self._told_of(device, answers.upgrade_infos(device, self.view(call, device)), call)
 
+    async def confirm(self, call: Call) -> Told:
+        """`POST /v2.0/cloud/thing/{device_id}/firmware/{channel}`, without a body: checked, answered, noted.
+
+        Nothing starts by it, since campaigns decide what happens to the fleet.
+        """
+        device = self.device_of(call, call.groups[0])
+        if call.asked.body or all(channel.name != call.groups[1] for channel in device.channels):
+            raise Refused(1109, "param is illegal: channel")
+        self.confirmed.append((device.device_id, call.groups[1]))
+        return Told(result=True)
+
     def _told_of(self, device: Device, result: object, call: Call) -> Told:
         view = self.view(call, device)
-        running = any(answers.number_of(view(channel)) in _ACTIVE for channel in device.channels)
+        running = any(number_of(view(channel)) in RUNNING for channel in device.channels)
         return Told(result, (device,) if running else ())
 
     apis = (
         *TOKEN_APIS,
         Api("devices", "GET", re.compile(r"/v2\.0/cloud/thing/device"), devices),
         Api("firmware", "GET", re.compile(r"/v2\.0/cloud/thing/([^/]+)/firmware"), firmware),
+        Api("firmware_confirm", "POST", re.compile(r"/v2\.0/cloud/thing/([^/]+)/firmware/([^/]+)"), confirm),
         Api(
             "firmware_progress",
             "GET",
