@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from bridge.clouds import tuya_cloud
+from bridge.clouds import oceanconnect, tuya_cloud
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.errors import AccountStopped, Misconfigured
 from bridge.clouds.kind import CloudKind
@@ -14,6 +14,7 @@ from bridge.clouds.shape import Cloud, Discovered, FirmwarePackage, Looked, Mean
 
 CLOUDS: Final[Mapping[str, CloudKind[Any, Any]]] = {
     "tuya-cloud": tuya_cloud.KIND,
+    "oceanconnect": oceanconnect.KIND,
 }
 
 

@@ -7,12 +7,13 @@ from typing import Final
 
 import msgspec
 
-from deploy.sandbox.cloud import tuya_cloud
+from deploy.sandbox.cloud import oceanconnect, tuya_cloud
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.system import SimulatedSystem
 
 SYSTEMS: Final[Mapping[str, SimulatedSystem]] = {
     "tuya-cloud": tuya_cloud.SYSTEM,
+    "oceanconnect": oceanconnect.SYSTEM,
 }
 
 
