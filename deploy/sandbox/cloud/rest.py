@@ -124,11 +124,11 @@ class RestSystem(ABC):
 
     @abstractmethod
     def success(self, told: Told, now_s: float) -> object:
-        """Wrap a result as this cloud does."""
+        """Wrap a result as this cloud does; a `Response` where it is not JSON."""
 
     @abstractmethod
     def failure(self, refused: Refused, now_s: float) -> object:
-        """Wrap a refusal as this cloud does."""
+        """Wrap a refusal as this cloud does; a `Response` where it is not JSON."""
 
     def action_of(self, asked: Asked) -> str | None:  # noqa: ARG002 - for clouds that have one
         """Return the parameter that names the operation, for clouds that have one."""
@@ -214,6 +214,8 @@ class RestSystem(ABC):
         return None, ()
 
     def _answer(self, content: object, status: int, now_s: float, *, truncated: bool = False) -> Response:
+        if isinstance(content, Response):
+            return content
         body = encode(content)
         if truncated:
             body = rest_faults.truncate(body, self.rng)

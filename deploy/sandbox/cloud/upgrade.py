@@ -181,10 +181,13 @@ class Upgrade:
                 self._push([messages.removed(device, self._gateway.vendor_time_ms)])
             case Unlist():
                 device.listed = False
-            case Forget() if self._claim_read:
-                channel.shown = Shown(status="idle", current_version=channel.current_version)
             case Forget():
-                channel.shown = self._shown(Show(status="succeeded", updated=True))
+                done = Show(status="succeeded", updated=True)
+                self._show_task(done)
+                if self._claim_read:
+                    channel.shown = Shown(status="idle", current_version=channel.current_version)
+                else:
+                    channel.shown = self._shown(done)
             case _:
                 pass
 
