@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from deploy.sandbox.cloud.oceanconnect.account import OceanConnectAccount
-from deploy.sandbox.cloud.rest import Asked, query_pairs
 from deploy.sandbox.cloud.request_log import RefusalKind
+from deploy.sandbox.cloud.rest import Asked, query_pairs
 from deploy.sandbox.cloud.rest_faults import Refused
 
 TOKEN_LIFETIME_S = 3600
