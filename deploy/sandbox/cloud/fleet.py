@@ -53,6 +53,8 @@ class FleetManner(Struct, frozen=True, kw_only=True):
     """How many of the devices have one."""
     offers: bool = False
     """Whether the cloud tells of a version that is offered and that nobody started: the status `available`."""
+    keeps_tasks: bool = False
+    """Whether it lists upgrades that ended: then also a cancel that nobody saw coming is known by its task."""
 
 
 TUYA_MANNER: Final = FleetManner(

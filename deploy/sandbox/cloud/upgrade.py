@@ -227,7 +227,10 @@ class Upgrade:
         channel = self._channel
         if end.updated:
             channel.current_version = self._target
-        if end.reason in ("withdrawn", "device_removed") and not self._device.told:
+        traceless = end.reason == "device_removed" or (
+            end.reason == "withdrawn" and not self._fleet.manner.keeps_tasks
+        )
+        if traceless and not self._device.told:
             channel.status, channel.outcome, channel.reason = self._before
             channel.visible_attempts -= 1
         else:

@@ -17,10 +17,12 @@ DEVICES = 30
 CAN = frozenset(ENDINGS) - {"timed_out"}
 
 
-def without_pushes() -> Simulation:
+def without_pushes(*, keeps_tasks: bool = False) -> Simulation:
     system = replace(
         SYSTEMS["tuya-cloud"],
-        manner=FleetManner(device_id=lambda digest: f"toy-{digest[:8]}", main_channel="firmware"),
+        manner=FleetManner(
+            device_id=lambda digest: f"toy-{digest[:8]}", main_channel="firmware", keeps_tasks=keeps_tasks
+        ),
         endings=CAN,
         has_gateway=False,
     )
@@ -59,6 +61,20 @@ def test_the_task_ends_as_its_device_does(ending: str) -> None:
             assert task.status == channel.status
         assert task.target_version == task.job.package.version
         assert (task.channel, task.device_id) == ("firmware", device.device_id)
+
+
+@pytest.mark.parametrize("keeps_tasks", [False, True])
+def test_a_cancel_that_nobody_saw_coming_is_true_only_where_its_task_stays(*, keeps_tasks: bool) -> None:
+    simulation = without_pushes(keeps_tasks=keeps_tasks)
+    simulation.all_of("cancelled", DEVICES)
+    simulation.advance()
+
+    told = {
+        (channel["status"], channel["attempts"])
+        for truth in simulation.truths()
+        for channel in truth["channels"]
+    }
+    assert told == ({("cancelled", 1)} if keeps_tasks else {("idle", 0)})
 
 
 def test_devices_of_one_product_and_target_share_a_job_and_its_package() -> None:
