@@ -417,7 +417,8 @@ def test_example_is_a_configuration(written: Written) -> None:
 
 def test_example_shows_every_default_as_it_is(written: Written) -> None:
     lines = []
-    for line in example().splitlines():
+    # Accounts of further clouds stand behind, in comments that are tables as well.
+    for line in example().partition("\n# An account of ")[0].splitlines():
         key, _, value = line.removeprefix("# ").partition(" =")
         lines.append(f"{key} ={value}" if line.startswith("# ") and key.isidentifier() and value else line)
     (written.folder / "access-key.txt").write_text("a-very-secret-key")
