@@ -39,6 +39,7 @@ SYSTEM = SimulatedSystem(
         second_channels=("software",),
         # The platform can upgrade both of any device, and tells of both.
         second_share=1.0,
+        keeps_tasks=True,
     ),
     endings=frozenset(ENDINGS),
     client_certificates=True,
