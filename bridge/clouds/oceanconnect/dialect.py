@@ -9,9 +9,17 @@ import msgspec
 
 from bridge.clouds.client import Call, Opened
 from bridge.clouds.clock import VendorClock, date_of
-from bridge.clouds.errors import AuthRefused, CloudError, SchemaMismatch, Throttled, TokenRejected, Unanswered
+from bridge.clouds.errors import (
+    AuthRefused,
+    BadRequest,
+    CloudError,
+    SchemaMismatch,
+    Throttled,
+    TokenRejected,
+    Unanswered,
+)
 from bridge.clouds.oceanconnect.errors import error_of
-from bridge.clouds.oceanconnect.token import Login
+from bridge.clouds.oceanconnect.token import REFRESH_API, Login
 from bridge.clouds.tokens import Token
 from bridge.clouds.wire import Answer, Request
 
@@ -62,7 +70,11 @@ class OceanConnectDialect:
         code, text = code_of(body), body.get("error_desc")
         if code is not None:
             words = text if isinstance(text, str) else ""
-            return error_of(code, words, api=call.api, now_ms=self._clock.now_ms())
+            error = error_of(code, words, api=call.api, now_ms=self._clock.now_ms())
+            if isinstance(error, TokenRejected) and call.api == REFRESH_API:
+                # There is no other refresh token to try; a login is what mends it.
+                return BadRequest(error.text, api=call.api, code=code)
+            return error
         if answer.status in _OK:
             return None
 

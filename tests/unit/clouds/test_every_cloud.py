@@ -141,7 +141,9 @@ async def test_a_package_that_a_lookup_names_can_be_asked_for(cloud: str) -> Non
             states.add(told.state)
 
     known = {package.state for package in api.simulation.fleet.jobs.packages}
-    assert states <= known | {"usable"}, "a cloud that has no states of packages says of those it knows: usable"
+    assert states <= known | {"usable"}, (
+        "a cloud that has no states of packages says of those it knows: usable"
+    )
 
 
 @pytest.mark.parametrize("cloud", EVERY)
