@@ -288,9 +288,9 @@ def test_the_words_of_the_notices_are_the_contract_s() -> None:
 
 def test_a_reason_is_what_the_words_tell_and_no_more() -> None:
     assert reason_of("failed", "fail", None) is None
-    failed, timed_out = reason_of("failed", "fail", "x" * 300), reason_of("timed_out", "timeout", None)
+    failed, timed_out = reason_of("failed", "fail", "flash full"), reason_of("timed_out", "timeout", None)
     assert failed is not None
-    assert (failed.code, failed.vendor_code, len(failed.text or "")) == ("unknown_error", "fail", 200)
+    assert (failed.code, failed.vendor_code, failed.text) == ("unknown_error", "fail", "flash full")
     assert timed_out is not None
     assert timed_out.code == "vendor_timeout"
 
@@ -329,6 +329,12 @@ def test_operations_of_other_kinds_and_without_an_id_are_left_out() -> None:
 def test_a_time_that_cannot_be_read_is_the_oldest() -> None:
     assert operation(createTime="2015-2-2 ").created_at_ms == 0
     assert operation(createTime=None).order < operation().order
+
+
+def test_a_device_s_free_text_is_cut_short() -> None:
+    page = paged({"deviceId": "d1", "status": "fail", "detailInfo": "x" * 500})
+
+    assert len(sub_operations_of(page, api="test")["d1"].detail or "") == 200
 
 
 def test_of_two_entries_for_a_device_the_later_one_counts() -> None:

@@ -14,7 +14,7 @@ import structlog
 from msgspec import Struct
 
 from bridge.clouds.errors import SchemaMismatch
-from bridge.clouds.oceanconnect.status import FINAL, device_status, word_of
+from bridge.clouds.oceanconnect.status import DETAIL_CHARACTERS, FINAL, device_status, word_of
 from bridge.clouds.shape import FirmwarePackage
 from bridge.clouds.values import number, text
 from schemas import Status
@@ -127,7 +127,7 @@ def sub_operations_of(page: Page, *, api: str) -> dict[str, SubOperation]:
             created=text(entry.get("createTime")) or "",
             started=text(entry.get("startTime")) or "",
             stopped=text(entry.get("stopTime")) or "",
-            detail=text(entry.get("detailInfo")),
+            detail=(text(entry.get("detailInfo")) or "")[:DETAIL_CHARACTERS] or None,
         )
         before = found.get(device_id)
         if before is None or before.created <= sub.created:

@@ -33,6 +33,7 @@ from bridge.clouds.oceanconnect.settings import OceanConnectApi, OceanConnectCre
 from bridge.clouds.oceanconnect.telling import Telling
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Discovered, FirmwarePackage, Looked, Means
+from schemas import PHASES
 
 DISCOVERY_AFTER_S: Final = 1.0
 """The first discovery lets the first sweep go before it: what that has read need not be asked for again."""
@@ -46,6 +47,8 @@ class ReadPage(Struct, frozen=True, kw_only=True):
     operation: Operation
     devices: tuple[str, ...]
     asked_at_ms: int
+    is_settled: bool
+    """Whether nothing on it changes any more, as far as its words are known."""
 
 
 class OceanConnectCloud:
@@ -158,7 +161,14 @@ class OceanConnectCloud:
     def _note(self, operation: Operation, page: Page) -> ReadPage:
         subs = sub_operations_of(page, api=SUB_OPERATIONS_API)
         self._book.note(operation, subs.values(), page_number=page.number, asked_at_ms=page.asked_at_ms)
-        return ReadPage(operation=operation, devices=tuple(subs), asked_at_ms=page.asked_at_ms)
+        statuses = [sub.status_in(operation) for sub in subs.values()]
+        return ReadPage(
+            operation=operation,
+            devices=tuple(subs),
+            asked_at_ms=page.asked_at_ms,
+            is_settled=operation.is_final
+            and all(status is None or PHASES[status] == "terminal" for status in statuses),
+        )
 
     async def _pass(self, *, every: bool = False) -> AsyncGenerator[ReadPage | None, None]:
         """Read all operations but those that sweeps have told of for good; `every`: nobody tells what is read here.
@@ -188,9 +198,7 @@ class OceanConnectCloud:
                 async for page in listed:
                     read = self._note(operation, page)
                     yield read
-                    for device_id in read.devices:
-                        place = self._book.place(operation.channel, device_id)
-                        is_settled = is_settled and place is not None and place.is_settled
+                    is_settled = is_settled and read.is_settled
         except DeviceNotFound:
             return
         if tells:

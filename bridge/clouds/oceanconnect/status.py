@@ -51,7 +51,8 @@ SOFTWARE_STEPS: Final[Mapping[str, Status]] = {
 RESULTS: Final[Mapping[str, Status]] = {"success": "succeeded", "fail": "failed"}
 """Result notices, in lower case."""
 
-_DETAIL_CHARACTERS: Final = 200
+DETAIL_CHARACTERS: Final = 200
+"""Of the free text `detailInfo`."""
 
 
 def word_of(value: Any) -> str:
@@ -72,13 +73,12 @@ def device_status(word: str, *, operation: str) -> Status | None:
 
 def reason_of(status: Status | None, word: str, detail: str | None) -> Reason | None:
     """Return why an upgrade did not succeed, as far as it is told: `detailInfo` is free text."""
-    told = None if detail is None else detail[:_DETAIL_CHARACTERS]
     if status == "timed_out":
-        return Reason(code="vendor_timeout", vendor_code=word, text=told)
+        return Reason(code="vendor_timeout", vendor_code=word, text=detail)
     if status == "cancelled":
-        return Reason(code="cancelled_by_operator", vendor_code=word, text=told)
-    if status == "failed" and told is not None:
-        return Reason(code="unknown_error", vendor_code=word, text=told)
+        return Reason(code="cancelled_by_operator", vendor_code=word, text=detail)
+    if status == "failed" and detail is not None:
+        return Reason(code="unknown_error", vendor_code=word, text=detail)
     return None
 
 

@@ -189,6 +189,19 @@ async def test_a_sweep_reads_only_what_may_have_changed() -> None:
     assert platform.asked() == {"operations": 1}
 
 
+async def test_a_finished_operation_is_not_read_again_because_a_newer_one_goes_on() -> None:
+    platform = Platform()
+    (device,) = platform.devices(1)
+    platform.upgrade(device, "failed", campaign="one")
+    platform.upgrade(device, "installing", campaign="two")
+    await platform.sweep()
+    platform.asked()
+
+    await platform.sweep()
+
+    assert platform.asked() == {"operations": 1, "sub-operations": 1}
+
+
 async def test_a_sweep_that_was_broken_off_tells_the_rest_the_next_time() -> None:
     platform = Platform()
     one, other = platform.devices(2)
