@@ -14,8 +14,8 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line, the configuration or a topic's settings: changing them is the cure."""
     REFUSED = 3
-    """The clouds refused every account; for a command: its gateway refused the account, or Kafka the credentials."""
+    """The clouds refused every account; for a command: its gateway or cloud did, or Kafka the credentials."""
     UNREACHABLE = 4
-    """Kafka or the gateway did not answer a command; the daemon itself retries for ever."""
+    """Kafka, the gateway or a cloud did not answer a command; the daemon itself retries for ever."""
     DATA = 5
     """What was asked for is not there, or is not what it should be."""

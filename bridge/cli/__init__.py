@@ -18,8 +18,8 @@ from bridge.version import VERSION
 
 EXIT_CODES: Final = (
     "Every command ends with 0 when it did what was asked, 1 for something unexpected, 2 when the command line, the"
-    " configuration or a topic has to be changed first, 3 when the gateway or the clouds refuse, 4 when Kafka or the"
-    " gateway does not answer, 5 when what was asked for is not there or is not what it should be."
+    " configuration or a topic has to be changed first, 3 when the gateway or the clouds refuse, 4 when Kafka, the"
+    " gateway or a cloud does not answer, 5 when what was asked for is not there or is not what it should be."
 )
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -30,6 +30,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "state": ("state:state", "Show the latest truth about one device."),
     "package": ("package:package", "Ask a cloud about one firmware package."),
     "baseline": ("baseline:baseline", "Have every device of an account asked about once."),
+    "lookup": ("lookup:lookup", "Ask the cloud now about one device."),
     "dead-letters list": ("dead_letters:list_letters", "List dead letters, and count them."),
     "dead-letters show": ("dead_letters:show", "Show one with its payload."),
     "dead-letters replay": (

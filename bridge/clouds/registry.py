@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from bridge.clouds import enos, hedwig, illume, tuya_cloud
+from bridge.clouds import enos, hedwig, illume, oceanconnect, tuya_cloud
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.errors import AccountStopped, Misconfigured
 from bridge.clouds.kind import CloudKind
@@ -17,6 +17,7 @@ CLOUDS: Final[Mapping[str, CloudKind[Any, Any]]] = {
     "hedwig": hedwig.KIND,
     "enos": enos.KIND,
     "illume": illume.KIND,
+    "oceanconnect": oceanconnect.KIND,
 }
 
 

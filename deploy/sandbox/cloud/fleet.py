@@ -48,7 +48,9 @@ class FleetManner(Struct, frozen=True, kw_only=True):
     """Makes an id of 40 hex digits that are the device's own."""
     main_channel: str
     second_channels: tuple[str, ...] = ()
-    """A quarter of the devices have one of these as well."""
+    """Channels beside it; a device has at most one of these."""
+    second_share: float = _SECOND_CHANNEL_SHARE
+    """How many of the devices have one."""
     offers: bool = False
     """Whether the cloud tells of a version that is offered and that nobody started: the status `available`."""
     keeps_tasks: bool = False
@@ -202,7 +204,7 @@ def _make_device(seed: int, account: str, number: int, manner: FleetManner) -> D
     rng = Random(digest)
     product_id, product_name, version = _PRODUCTS[rng.randrange(len(_PRODUCTS))]
     channels = [_make_channel(manner.main_channel, version)]
-    if rng.random() < _SECOND_CHANNEL_SHARE and manner.second_channels:
+    if rng.random() < manner.second_share and manner.second_channels:
         second = rng.choice(manner.second_channels)
         offered = rng.random() < _OFFERED_SHARE and manner.offers
         channels.append(_make_channel(second, "1.0.1", offered=offered))

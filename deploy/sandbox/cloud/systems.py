@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.sandbox.cloud import enos, hedwig, illume, tuya_cloud
+from deploy.sandbox.cloud import enos, hedwig, illume, oceanconnect, tuya_cloud
 from deploy.sandbox.cloud.account import SimulatedAccount
 from deploy.sandbox.cloud.system import SimulatedSystem
 
@@ -16,6 +16,7 @@ SYSTEMS: Final[Mapping[str, SimulatedSystem]] = {
     "hedwig": hedwig.SYSTEM,
     "enos": enos.SYSTEM,
     "illume": illume.SYSTEM,
+    "oceanconnect": oceanconnect.SYSTEM,
 }
 
 
