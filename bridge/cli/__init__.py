@@ -28,6 +28,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "decrypt": ("decrypt:decrypt", "Look into one captured message, offline."),
     "events": ("events:events", "Follow the public log of changes."),
     "state": ("state:state", "Show the latest truth about one device."),
+    "replay": ("replay:replay", "Fold the observations again; show what differs."),
     "dead-letters list": ("dead_letters:list_letters", "List dead letters, and count them."),
     "dead-letters show": ("dead_letters:show", "Show one with its payload."),
     "dead-letters replay": (

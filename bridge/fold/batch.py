@@ -22,7 +22,7 @@ from bridge.fold.rules import Folded, Refusal, TimerFired, fold
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.waiting import next_timer_at
-from bridge.kafka.topics import partition_of
+from bridge.kafka.topics import partition_of, topic_name
 from bridge.kafka.transactions import Draft, TransactionRecord
 from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest, Observation
 
@@ -52,6 +52,18 @@ class FoldTopics(Struct, frozen=True, kw_only=True):
     lookups: str
     dead_letters: str
     partitions: int
+
+    @classmethod
+    def under(cls, prefix: str, partitions: int) -> FoldTopics:
+        """Return the topics under a prefix."""
+        return cls(
+            observations=topic_name(prefix, "observations"),
+            state=topic_name(prefix, "upgrade-state"),
+            events=topic_name(prefix, "upgrade-events"),
+            lookups=topic_name(prefix, "lookups"),
+            dead_letters=topic_name(prefix, "dead-letters"),
+            partitions=partitions,
+        )
 
 
 class StateRecord(Struct, frozen=True, gc=False):
