@@ -58,10 +58,10 @@ def report_text(findings: Findings, written: SecondSet | None) -> Iterator[Text]
     since = "" if findings.oldest_ms is None else f" since {full_time(findings.oldest_ms)}"
     yield Text(
         f"{findings.counts['observations']:,} observations{since} folded again:"
-        f" {findings.compared:,} devices compared, {findings.same:,} as published."
+        f" {_devices(findings.compared)} compared, {findings.same:,} as published."
     )
     if findings.by_rules:
-        yield Text(f"\n{findings.by_rules:,} devices differ.", "bold")
+        yield Text(f"\nDifferent: {_devices(findings.by_rules)}.", "bold")
     for group, count in findings.groups.most_common():
         if group.cause == "rules":
             yield from _group(group, count, findings.examples[group])
@@ -109,7 +109,7 @@ def _difference(difference: Difference) -> str:
 def _apart(findings: Findings) -> Iterator[Text]:
     """What is no difference by the rules, and what could not be looked at."""
     if findings.by_timers:
-        yield Text(f"\n{findings.by_timers:,} devices differ only because timers fired at other times:")
+        yield Text(f"\nDifferent only because timers fired at other times: {_devices(findings.by_timers)}.")
         for group, count in findings.groups.most_common():
             if group.cause == "timers":
                 yield Text(
@@ -117,18 +117,23 @@ def _apart(findings: Findings) -> Iterator[Text]:
                 )
     if findings.began_earlier:
         yield Text(
-            f"\n{findings.began_earlier:,} devices not compared: their first observation is no longer in the topic.",
+            f"\nNot compared, because the first observation is no longer in the topic:"
+            f" {_devices(findings.began_earlier)}.",
             "yellow",
         )
     if findings.unreadable:
-        yield Text(f"\n{findings.unreadable:,} published states cannot be read by this version.", "red")
+        yield Text(f"\nPublished states that this version cannot read: {findings.unreadable:,}.", "red")
     if findings.counts["dead_letters"]:
-        yield Text(f"\n{findings.counts['dead_letters']:,} observations are refused by the rules.", "yellow")
+        yield Text(f"\nObservations refused (dead letters): {findings.counts['dead_letters']:,}.", "yellow")
     if findings.behind:
         yield Text(
-            f"\nIn {findings.behind} partitions the bridge has a backlog to fold: compared is what it had folded.",
+            f"\nPartitions in which the bridge has a backlog, compared as far as it had folded: {findings.behind}.",
             "yellow",
         )
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count:,} devices"
 
 
 def _arrow(published: str, replayed: str) -> str:

@@ -97,9 +97,14 @@ class Watch:
         if isinstance(given, Observation):
             self._last[device_id] = _Input(given.observed_at_ms, _name(given), counts)
 
-    def of(self, device_id: str, revision: int) -> Parting:
-        """Return where the device parted; at the end every event behind `revision` is one that was not made."""
-        self.before(device_id, revision, 1 << 62)
+    def of(self, device_id: str, revision: int, published_revision: int | None) -> Parting:
+        """Return where the device parted. `revision` is what it came to: what the log told behind it is missing.
+
+        But not what was told behind `published_revision`, after the states were read.
+        """
+        missing = self._log.of(device_id).next_after(revision)
+        if missing is not None and (published_revision is None or missing.revision <= published_revision):
+            self.before(device_id, revision, missing.at_ms + 1)
         return self._partings.get(device_id, Parting())
 
 

@@ -185,6 +185,8 @@ class PartitionReplay:
         findings, published, replayed = self._findings, self._published.store, self._folding.store
         suspects: dict[str, tuple[Difference, ...]] = {}
         for device_id in published.device_ids():
+            if self._selection.devices and device_id not in self._selection.devices:
+                continue
             state = self._state(published, device_id)
             if state is None:
                 findings.unreadable += 1
@@ -233,7 +235,11 @@ class PartitionReplay:
             if not found:
                 self._findings.add("timers", published, self._state(self._folding.store, device_id), first)
             else:
-                parting = watch.of(device_id, 0 if replayed is None else replayed.revision)
+                parting = watch.of(
+                    device_id,
+                    0 if replayed is None else replayed.revision,
+                    None if published is None else published.revision,
+                )
                 self._findings.add("rules", published, replayed, found, parting)
 
     def _state(self, store: Store, device_id: str) -> UpgradeState | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -42,10 +43,14 @@ class Published(Struct, frozen=True):
 
 
 class Reader:
-    """A consumer that belongs to no group; it only asks how far the fold's group has committed."""
+    """Reads as a consumer that belongs to no group; it only asks how far the fold's group has committed.
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+    `uncommitted` is another one, which is asked where a partition ends with what is not committed yet.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, uncommitted: AIOKafkaConsumer) -> None:
         self._consumer = consumer
+        self._uncommitted = uncommitted
 
     async def bounds(self, place: TopicPartition) -> tuple[int, int]:
         """Return the first offset that is there, and the offset behind the last one that was committed."""
@@ -89,17 +94,31 @@ class Reader:
         """Read the states of a partition."""
         # Asked before: the states hold at least what was committed by then. Their own offsets say what came since.
         committed = await self._consumer.committed(observations) or 0
+        start, end = await self._settled_bounds(states)
         store, written_at_ms = Store(states.partition), 0
-        async for records in self.read(states, *await self.bounds(states)):
+        async for records in self.read(states, start, end):
             for record in records:
                 store.take(record)
                 written_at_ms = max(written_at_ms, record.timestamp)
         while store.compact(_RECORDS):
             pass
         # Offsets of a topic that was made anew since may lie behind its end.
-        _, end = await self.bounds(observations)
-        input_end = min(max(committed, store.highest_input_offset + 1), end)
+        _, input_end = await self.bounds(observations)
+        input_end = min(max(committed, store.highest_input_offset + 1), input_end)
         return Published(store, input_end, written_at_ms)
+
+    async def _settled_bounds(self, place: TopicPartition) -> tuple[int, int]:
+        """Return the bounds once everything that is written there now is committed or given up.
+
+        The end of a transaction reaches its partitions one after the other: its offset may be committed, and its states
+        not yet. The end that is returned lies between two transactions.
+        """
+        written = (await self._uncommitted.end_offsets([place]))[place]
+        while True:
+            start, end = await self.bounds(place)
+            if end >= written:
+                return start, end
+            await asyncio.sleep(_POLL_MS / 1000)
 
 
 @contextlib.asynccontextmanager
@@ -108,9 +127,12 @@ async def open_reader(settings: KafkaSettings) -> AsyncIterator[Reader]:
     consumer = AIOKafkaConsumer(
         **consumer_arguments(settings, group="fold") | {"max_partition_fetch_bytes": _FETCH_BYTES}
     )
-    harden(consumer._client)  # noqa: SLF001 (what all its requests pass)
+    uncommitted = AIOKafkaConsumer(**consumer_arguments(settings) | {"isolation_level": "read_uncommitted"})
     try:
-        await consumer.start()
-        yield Reader(consumer)
+        for each in (consumer, uncommitted):
+            harden(each._client)  # noqa: SLF001 (what all its requests pass)
+            await each.start()
+        yield Reader(consumer, uncommitted)
     finally:
         await consumer.stop()
+        await uncommitted.stop()

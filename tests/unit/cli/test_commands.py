@@ -26,6 +26,7 @@ EVERY_COMMAND = [
     ["decrypt"],
     ["events"],
     ["state"],
+    ["replay"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],

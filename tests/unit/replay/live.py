@@ -33,6 +33,8 @@ class Live(Story):
         self.wait(at_s - 96)
         self.answered(at_s - 96)
         self.push(at_s - 20, "installing")
+        self.wait(at_s - 16)
+        self.answered(at_s - 16)
         self.claim(at_s, "failed", "install_failed")
 
     def adopted_failure(self, at_s: float = 100.0, *, late_s: float = 0.2) -> None:

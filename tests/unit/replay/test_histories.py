@@ -18,7 +18,7 @@ SEED = 3
 POLICY = Policy()
 
 
-@pytest.mark.parametrize(("weather", "histories"), [(GOOD, 200), (STORM, 150)], ids=["good", "storm"])
+@pytest.mark.parametrize(("weather", "histories"), [(GOOD, 120), (STORM, 80)], ids=["good", "storm"])
 async def test_by_the_same_rules_no_history_differs_but_by_its_timers(
     weather: Weather, histories: int
 ) -> None:

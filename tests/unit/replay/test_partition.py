@@ -13,6 +13,7 @@ from bridge.fold.device import Device
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, TimerFired, fold
 from bridge.replay.findings import Findings, Group
+from bridge.replay.parting import Parting
 from schemas import Observation, ObservedEvidence
 from tests.unit.fold.story import ms
 from tests.unit.replay.live import POLICY, Live
@@ -73,7 +74,7 @@ async def test_an_answer_to_a_lookup_that_had_expired_ends_no_later_one(topics: 
     assert first != second
     assert second is not None
     live.tell(755, kind="answer", outcome="ok", lookup_id=first, origin="lookup", channel=None)
-    live.run_timers(900)
+    topics.written_at_ms = ms(900)
     assert live.status == "verifying"
 
     found = await topics.replay()
@@ -294,6 +295,26 @@ async def test_a_field_that_no_event_tells_is_found_all_the_same(topics: Topics)
     assert only(found).parting.at is None
 
 
+async def test_what_the_bridge_tells_while_it_is_compared_is_no_difference(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(topics)
+    live.push(100, "downloading")
+    published = topics.published
+
+    async def and_goes_on(*places: Any) -> Any:
+        read = await published(*places)
+        live.push(110, "installing")
+        return read
+
+    topics.devices["d1"] = Device(replace(live.known.state, online=True), live.known.book)
+    monkeypatch.setattr(topics, "published", and_goes_on)
+    found = await topics.replay()
+
+    assert only(found).fields == ("online",)
+    assert only(found).parting == Parting()
+
+
 async def test_an_observation_that_the_rules_refuse_changes_nothing_and_is_counted(
     topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,14 +338,18 @@ async def test_a_result_that_cannot_be_written_is_folded_again_without_it(topics
     live = Live(topics)
     live.push(100, "downloading")
     known = live.known
-    live.push(110, "installing", channel="9" * 600_000)
-    live.push(120, "downloading")
+    live.answer(110, "downloading", vendor_timeout_s=10**20, undivided=True)
     topics.devices["d1"] = known
+    live.progress(1800, 50)
+    live.run_timers(4900)
+    assert live.channel().stalled
+    Live(topics, "d2").push(5000, "downloading")
 
     found = await topics.replay()
 
     assert found.counts["dead_letters"] == 1
-    assert found.counts["observations"] == 2
+    assert found.counts["observations"] == 3
+    assert verdict(found) == (2, 0, 0)
 
 
 # What is not compared.
