@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bridge.fold.events import TypedEvent
 from bridge.fold.rules import TimerFired
-from bridge.replay.told import ToldEvent, ToldLog, label
+from bridge.replay.told import ToldEvent, ToldLog, content, label
 from schemas import Observation
 
 Given = Observation | TimerFired
@@ -21,7 +21,8 @@ Given = Observation | TimerFired
 class Parting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`at`: the kind of input. `published`, `replayed`: the event that came of it; absent where there was none.
 
-    `counts`: what the rules counted there. All absent: the events are the same, what differs is told by none.
+    The same twice: of this type and with this status, but it says something else. All absent: the events are the same,
+    what differs is told by none. `counts`: what the rules counted there.
     """
 
     at: str | None = None
@@ -110,10 +111,11 @@ class Watch:
 
 def _is_same(told: ToldEvent, made: TypedEvent) -> bool:
     event = made.event
-    return (told.revision, told.kind.label, told.kind.channel) == (
+    return (told.revision, told.kind.label, told.kind.channel, told.content) == (
         event.revision,
         label(made.type, event.status),
         event.channel,
+        content(event),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -59,7 +59,7 @@ class Reader:
 
     async def read(
         self, place: TopicPartition, start: int, end: int
-    ) -> AsyncIterator[Sequence[ConsumerRecord]]:
+    ) -> AsyncGenerator[Sequence[ConsumerRecord], None]:
         """Yield the records from `start` up to `end`."""
         consumer = self._consumer
         consumer.assign([place])
@@ -86,8 +86,10 @@ class Reader:
 
     async def one(self, place: TopicPartition, offset: int) -> ConsumerRecord | None:
         """Return the record at this offset, or behind it where there is none; None at the end."""
-        async for records in self.read(place, offset, (await self.bounds(place))[1]):
-            return records[0]
+        _, end = await self.bounds(place)
+        async with contextlib.aclosing(self.read(place, offset, end)) as fetched:
+            async for records in fetched:
+                return records[0]
         return None
 
     async def published(self, states: TopicPartition, observations: TopicPartition) -> Published:

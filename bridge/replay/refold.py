@@ -12,6 +12,7 @@ asked: that one counted for nothing in the bridge either.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -31,6 +32,9 @@ from bridge.replay.timing import Timing
 from schemas import Observation
 
 log = structlog.get_logger(__name__)
+
+_MOST_DIGITS: Final = 18
+"""Of a time in an id; what comes from a topic may be anything."""
 
 IsWanted = Callable[[Observation], bool]
 """Whether the device of an observation takes part in the replay."""
@@ -101,11 +105,11 @@ class Refold(Batch):
     def _run_timers(self, device_id: str, observed_at_ms: int) -> None:
         """Fire the device's timers up to an observation made at this time."""
         while (device := self._device(device_id)) is not None:
-            fires_ms = self._timing.next_firing(device, self.observed_at_ms, observed_at_ms)
-            if fires_ms is None:
-                return
-            self._give(device_id, TimerFired(fires_ms), fires_ms)
             try:
+                fires_ms = self._timing.next_firing(device, self.observed_at_ms, observed_at_ms)
+                if fires_ms is None:
+                    return
+                self._give(device_id, TimerFired(fires_ms), fires_ms)
                 self._fold_timer(device_id, fires_ms, is_paced=True)
             except Exception:
                 # R21, as in the bridge: the device is looked at again, here with its next observation.
@@ -148,4 +152,5 @@ def _revision(device: Device | None) -> int:
 def _asked_at(device: Device, lookup_id: str | None) -> int | None:
     """Return when the fold asked for one of the device's own lookups."""
     owner, _, at_ms = (lookup_id or "").rpartition("/")
-    return int(at_ms) if owner == device.state.device_id and at_ms.isdecimal() else None
+    is_own = owner == device.state.device_id and at_ms.isdecimal() and len(at_ms) <= _MOST_DIGITS
+    return int(at_ms) if is_own else None

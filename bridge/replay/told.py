@@ -1,4 +1,4 @@
-"""What the public log told of some devices, kept small: of each event its revision, its time and its kind.
+"""What the public log told of some devices, kept small: of each event its revision, its time, its kind, a checksum.
 
 A replay that gives another state looks here for two things: when the bridge's timers changed the device, and which
 event of the log is the first that the replay does not make.
@@ -11,16 +11,19 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
+from zlib import crc32
 
 import msgspec
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
-from schemas import Evidence, Status
+from schemas import Status, UpgradeEvent
+
+_decode: Final = msgspec.json.Decoder(UpgradeEvent).decode
 
 
 class ToldKind(Struct, frozen=True):
-    """What an event is compared by: `label` is `<type> <status>`, without what all types have in common."""
+    """What many events have in common: `label` is `<type> <status>`, the type without what all types begin with."""
 
     label: str
     channel: str | None
@@ -28,49 +31,39 @@ class ToldKind(Struct, frozen=True):
 
 
 class ToldEvent(Struct, frozen=True):
-    """One event of a device."""
+    """One event of a device. `content` stands for what it says, times and evidence excepted."""
 
     revision: int
     at_ms: int
     kind: ToldKind
-
-
-class _Told(Struct, frozen=True):
-    """What is read of an event's value."""
-
-    device_id: str
-    revision: int
-    status: Status
-    observed_at_ms: int
-    evidence: Evidence
-    channel: str | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Told).decode
+    content: int
 
 
 class ToldDevice:
     """A device's events, in the order in which they were told."""
 
-    __slots__ = ("_at_ms", "_kinds", "_known", "_revisions")
+    __slots__ = ("_at_ms", "_contents", "_kinds", "_known", "_revisions")
 
     def __init__(self, kinds: Mapping[int, ToldKind]) -> None:
         self._known = kinds
         self._revisions = array("q")
         self._at_ms = array("q")
         self._kinds = array("L")
+        self._contents = array("L")
 
-    def add(self, revision: int, at_ms: int, kind: int) -> None:
+    def add(self, event: UpgradeEvent, kind: int) -> None:
         """Append the next event."""
-        self._revisions.append(revision)
-        self._at_ms.append(at_ms)
+        self._revisions.append(event.revision)
+        self._at_ms.append(event.observed_at_ms)
         self._kinds.append(kind)
+        self._contents.append(content(event))
 
     def after(self, revision: int) -> Iterator[ToldEvent]:
         """Yield the events behind this revision."""
         revisions = self._revisions
         for place in range(bisect_right(revisions, revision), len(revisions)):
-            yield ToldEvent(revisions[place], self._at_ms[place], self._known[self._kinds[place]])
+            kind = self._known[self._kinds[place]]
+            yield ToldEvent(revisions[place], self._at_ms[place], kind, self._contents[place])
 
     def next_after(self, revision: int) -> ToldEvent | None:
         """Return the event that follows this revision."""
@@ -94,11 +87,30 @@ class ToldLog:
         if number is None:
             number = self._numbers[kind] = len(self._numbers)
             self._kinds[number] = kind
-        self._devices[event.device_id].add(event.revision, event.observed_at_ms, number)
+        self._devices[event.device_id].add(event, number)
 
     def of(self, device_id: str) -> ToldDevice:
         """Return a device's events; none where the log has none any more."""
         return self._devices.get(device_id) or ToldDevice(self._kinds)
+
+
+def content(event: UpgradeEvent) -> int:
+    """Return a checksum of what an event says of its channel."""
+    attempt, reason = event.attempt, event.reason
+    said = (
+        event.claimed,
+        event.outcome,
+        event.confirmed,
+        event.correction,
+        event.needs_confirmation,
+        event.current_version,
+        event.target_version,
+        event.available_version,
+        event.progress,
+        None if reason is None else reason.code,
+        None if attempt is None else (attempt.number, attempt.task_id, attempt.from_version, attempt.retries),
+    )
+    return crc32(repr(said).encode())
 
 
 def label(event_type: str, status: Status) -> str:

@@ -14,7 +14,7 @@ from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, TimerFired, fold
 from bridge.replay.findings import Findings, Group
 from bridge.replay.parting import Parting
-from schemas import Observation, ObservedEvidence
+from schemas import Observation, ObservedEvidence, Reason
 from tests.unit.fold.story import ms
 from tests.unit.replay.live import POLICY, Live
 from tests.unit.replay.topics import Topics
@@ -279,6 +279,25 @@ async def test_an_event_that_a_rule_does_not_make_any_more_is_found_at_its_input
     assert group.parting.at == "push status installing"
     assert (group.parting.published, group.parting.replayed) == ("status_changed installing", None)
     assert found.examples[group][0].counts == ("ignored",)
+
+
+async def test_an_event_that_says_something_else_is_found_at_its_input(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Live(topics).claimed_failure()
+
+    def vague(device: Device | None, given: Observation | TimerFired, policy: Policy) -> Folded:
+        if isinstance(given, Observation) and given.reason is not None:
+            given = replace(given, reason=Reason(code="unknown_error"))
+        return fold(device, given, policy)
+
+    monkeypatch.setattr(batch, "fold", vague)
+    found = await topics.replay()
+
+    assert only(found).fields == ("reason",)
+    parting = only(found).parting
+    assert parting.at == "push status claimed failed"
+    assert parting.published == parting.replayed == "status_changed verifying"
 
 
 async def test_a_field_that_no_event_tells_is_found_all_the_same(topics: Topics) -> None:
