@@ -185,10 +185,12 @@ def _progress() -> Progress:
 
 
 def _exit_code(findings: Findings, devices: Collection[str]) -> ExitCode:
-    if findings.published < len(set(devices)):
-        known = "none is" if not findings.published else f"only {findings.published} are"
-        told = f"Of {len(set(devices))} devices named {known} known, to the states or to the observations."
-        print(told, file=sys.stderr)
+    unknown = len(set(devices)) - findings.published
+    if unknown > 0:
+        print(
+            f"Of the devices named ({len(set(devices))}) neither the states nor the observations know {unknown}.",
+            file=sys.stderr,
+        )
         return ExitCode.DATA
     if not findings.compared and findings.published:
         print("Nothing could be compared.", file=sys.stderr)

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.errors import KafkaError
 from confluent_kafka import Message
 
 from bridge.cli import run_command
@@ -23,6 +24,7 @@ from bridge.fold import batch
 from bridge.fold.device import Device
 from bridge.fold.policy import Policy
 from bridge.fold.rules import Folded, TimerFired, fold
+from bridge.kafka.clients import producer_arguments
 from bridge.kafka.settings import KafkaSettings
 from deploy.sandbox.brokers import Brokers
 from schemas import Observation
@@ -258,7 +260,7 @@ async def test_devices_from_before_the_topics_beginning_are_counted(house: House
     assert (summary["compared"], summary["same"], summary["began_earlier"]) == (5, 5, 20)
     assert (old, new, nobody) == (5, 0, 5)
     assert "could be compared" in complaint
-    assert "none is known" in stranger
+    assert "neither the states nor the observations know 1" in stranger
 
 
 async def delete_observations(settings: KafkaSettings) -> None:
@@ -274,12 +276,26 @@ async def delete_observations(settings: KafkaSettings) -> None:
         await admin.close()
 
 
+async def test_states_of_a_transaction_under_way_are_waited_for(house: House) -> None:
+    async with folding(house.settings):
+        await produce(house.settings, [pushed("d", 1, "downloading")])
+        await read(house.settings, "upgrade-events", 1)
+    arguments = producer_arguments(house.settings, transactional_id=f"{house.settings.prefix}-test")
+    async with AIOKafkaProducer(**arguments) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(f"{house.settings.prefix}.upgrade-state.v1", b"{}", key=b"d")
+        replaying = asyncio.create_task(house.replay())
+        done, _ = await asyncio.wait([replaying], timeout=6)
+        assert not done
+        await producer.abort_transaction()
+    code, (summary,), _ = await replaying
+
+    assert (code, summary["same"]) == (0, 1)
+
+
 async def test_what_the_broker_keeps_of_transactions_that_were_not_committed_counts_for_nothing(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aiokafka import AIOKafkaProducer  # noqa: PLC0415
-    from aiokafka.errors import KafkaError  # noqa: PLC0415
-
     deaths = iter([True, False, True, True] + [False] * 10_000)
     commit = AIOKafkaProducer.commit_transaction
 
