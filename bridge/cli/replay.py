@@ -27,6 +27,7 @@ from bridge.config import Configuration, LogSettings, load
 from bridge.config.checks import PREFIX
 from bridge.exit_codes import ExitCode
 from bridge.fold.batch import FoldTopics
+from bridge.garbage import collect_seldom
 from bridge.kafka.topics import TopicsRefused, partition_of
 from bridge.logs import Redactor, configure_logs
 from bridge.replay.findings import Findings
@@ -145,6 +146,7 @@ async def _replay(
         if to_prefix is not None:
             second = await SecondSet.prepare(settings, reader, to_prefix, topics.partitions)
             await open_things.enter_async_context(second)
+        collect_seldom()
         task = progress.add_task("", total=await _total(reader, topics, numbers))
         for place, number in enumerate(numbers, start=1):
             await PartitionReplay(
