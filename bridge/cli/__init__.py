@@ -31,6 +31,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "package": ("package:package", "Ask a cloud about one firmware package."),
     "baseline": ("baseline:baseline", "Have every device of an account asked about once."),
     "lookup": ("lookup:lookup", "Ask the cloud now about one device."),
+    "replay": ("replay:replay", "Fold the observations again; show what differs."),
     "dead-letters list": ("dead_letters:list_letters", "List dead letters, and count them."),
     "dead-letters show": ("dead_letters:show", "Show one with its payload."),
     "dead-letters replay": (

@@ -27,7 +27,7 @@ EVENT_TYPES: Final = (
 )
 
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
-_PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
+PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/[^/:\s]+/[^/:\s]+")
 """A channel of the account's own, or a topic's full name."""
 
@@ -47,7 +47,7 @@ def check_kafka(path: str, values: Values, report: Report) -> None:
         report(
             f"{path}.bootstrap_servers", "is not a list of brokers", "Write host:port, several with commas"
         )
-    if not _PREFIX.fullmatch(values.get("prefix", "ota")):
+    if not PREFIX.fullmatch(values.get("prefix", "ota")):
         report(
             f"{path}.prefix", "cannot begin a topic's name", "Use 1 to 100 of a-z, A-Z, 0-9, '.', '_', '-'"
         )

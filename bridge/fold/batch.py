@@ -22,9 +22,9 @@ from bridge.fold.rules import Folded, Refusal, TimerFired, fold
 from bridge.fold.store import Store
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.waiting import next_timer_at
-from bridge.kafka.topics import partition_of
+from bridge.kafka.topics import partition_of, topic_name
 from bridge.kafka.transactions import Draft, TransactionRecord
-from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest
+from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest, Observation
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +52,18 @@ class FoldTopics(Struct, frozen=True, kw_only=True):
     lookups: str
     dead_letters: str
     partitions: int
+
+    @classmethod
+    def under(cls, prefix: str, partitions: int) -> FoldTopics:
+        """Return the topics under a prefix."""
+        return cls(
+            observations=topic_name(prefix, "observations"),
+            state=topic_name(prefix, "upgrade-state"),
+            events=topic_name(prefix, "upgrade-events"),
+            lookups=topic_name(prefix, "lookups"),
+            dead_letters=topic_name(prefix, "dead-letters"),
+            partitions=partitions,
+        )
 
 
 class StateRecord(Struct, frozen=True, gc=False):
@@ -137,10 +149,7 @@ class Batch:
             self._writes_at_once = True
         except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
             self._writes_at_once = True
-            self._folded = self.event_count = 0
-            self._draft.clear()
-            for kept in (self._devices, self.states, self._lookups, self._dead_letters, self.counts):
-                kept.clear()
+            self._begin_again()
             for record in self._records:
                 self._fold_record(record)
         if self._records:
@@ -202,6 +211,24 @@ class Batch:
         """How many lookups are asked for."""
         return len(self._lookups)
 
+    def settle(self) -> None:
+        """7. What was committed is the truth now: swap the working copies into the store, arm their timers."""
+        store = self._store
+        for device_id, state in self.states.items():
+            if state is None:
+                store.remove(device_id)
+                continue
+            store.keep(device_id, state.device)
+            if state.timer_at_ms is not None:
+                store.timers.arm(state.timer_at_ms, device_id)
+
+    def _begin_again(self) -> None:
+        """Forget what was folded; the observations are kept."""
+        self._folded = self.event_count = 0
+        self._draft.clear()
+        for kept in (self._devices, self.states, self._lookups, self._dead_letters, self.counts):
+            kept.clear()
+
     def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:
             observation = decode_observation(record.value or b"")
@@ -209,10 +236,11 @@ class Batch:
             self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "")
             return None
 
-        device_id, offset = observation.device_id, record.offset
-        if not device_id:
+        if not observation.device_id:
             if observation.kind == "gap":
-                return OpenGap(offset=offset, at_ms=observation.observed_at_ms, observation=observation)
+                return OpenGap(
+                    offset=record.offset, at_ms=observation.observed_at_ms, observation=observation
+                )
             if observation.kind == "answer":
                 self.counts["listing_answered"] += 1
                 return None
@@ -221,11 +249,16 @@ class Batch:
             return None
 
         self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
+        self._fold_observation(record, observation)
+        return None
+
+    def _fold_observation(self, record: ConsumerRecord, observation: Observation) -> None:
+        device_id, offset = observation.device_id, record.offset
         try:
             device = self._device(device_id)
             if device is not None and offset <= device.book.offset:
                 self.counts["folded_before"] += 1
-                return None
+                return
             folded = fold(device, observation, self._policy)
             after = folded.device
             if after is not None and after is not device:
@@ -235,12 +268,11 @@ class Batch:
             log.exception("fold_failed", partition=record.partition, offset=offset)
             refusal = Refusal("internal_error", f"The fold of this observation failed: {error!r}")
             self._refuse(record, refusal, observation.account)
-            return None
+            return
 
         self._folded += 1
         if folded.dead_letter is not None:
             self._refuse(record, folded.dead_letter, observation.account)
-        return None
 
     def _fold_gap(self, device_id: str, gap: OpenGap) -> None:
         device = self._device(device_id)

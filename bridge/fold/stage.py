@@ -29,7 +29,6 @@ from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.reach import Reach
 from bridge.kafka.settings import KafkaSettings
-from bridge.kafka.topics import topic_name
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
 from bridge.stopping import stopped_within
 
@@ -98,14 +97,7 @@ class Fold(ConsumerRebalanceListener):
         self._counts: Counter[str] = Counter()
         self._ownership = PartitionOwnership(
             settings=settings,
-            topics=FoldTopics(
-                observations=topic_name(settings.prefix, "observations"),
-                state=topic_name(settings.prefix, "upgrade-state"),
-                events=topic_name(settings.prefix, "upgrade-events"),
-                lookups=topic_name(settings.prefix, "lookups"),
-                dead_letters=topic_name(settings.prefix, "dead-letters"),
-                partitions=settings.partitions,
-            ),
+            topics=FoldTopics.under(settings.prefix, settings.partitions),
             group=group_name(settings, "fold"),
             policy=policy,
             counts=self._counts,

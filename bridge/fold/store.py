@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from msgspec import MsgspecError
 from msgspec.structs import replace
 
@@ -74,6 +74,21 @@ class Store:
         self._decoded.pop(device_id, None)
         self._devices[device_id] = pack(value, headers)
         self._as_read.append(device_id)
+
+    def take(self, record: ConsumerRecord) -> bool:
+        """Keep what a record of the state partition says; return whether it is a state, and no tombstone."""
+        device_id = (record.key or b"").decode()
+        if record.value is None:
+            self.remove(device_id)
+            return False
+
+        headers = list(record.headers)
+        self.put(device_id, record.value, headers)
+        resume = read_resume(headers)
+        self.highest_input_offset = max(self.highest_input_offset, resume.offset)
+        if resume.timer_at_ms is not None:
+            self.timers.arm(resume.timer_at_ms, device_id)
+        return True
 
     def keep(self, device_id: str, device: Device) -> None:
         """Keep a device whose state record was committed."""
@@ -159,16 +174,8 @@ class Store:
         while await consumer.position(place) < end:
             batches = await consumer.getmany(place, timeout_ms=_POLL_MS)
             for record in batches.get(place, ()):
-                device_id = (record.key or b"").decode()
-                if record.value is None:
-                    self.remove(device_id)
+                if not self.take(record):
                     continue
-                headers = list(record.headers)
-                self.put(device_id, record.value, headers)
-                resume = read_resume(headers)
-                self.highest_input_offset = max(self.highest_input_offset, resume.offset)
-                if resume.timer_at_ms is not None:
-                    self.timers.arm(resume.timer_at_ms, device_id)
                 count += 1
                 if count % _LOG_EVERY == 0:
                     log.info("restoring", partition=self.partition, records=count, of=end - self.complete_to)

@@ -68,7 +68,20 @@ def next_timer_at(device: Device, policy: Policy, *, with_background: bool = Tru
     due_ms = book.due_at_ms if book.lookup_id is None else book.lookup_expires_at_ms
     if not with_background and lookups.wants_in_background(book):
         due_ms = None
-    books = book.channels
+    change_ms = next_change_at(device, policy)
+    if due_ms is None or (change_ms is not None and change_ms < due_ms):
+        return change_ms
+
+    return due_ms
+
+
+def next_change_at(device: Device, policy: Policy) -> int | None:
+    """When a timer next changes what is shown of the device, where others only ask for a lookup."""
+    if device.state.removed_at_ms is not None:
+        return device.state.removed_at_ms + ms(policy.tombstone_after_s)
+
+    change_ms: int | None = None
+    books = device.book.channels
     for position, channel in enumerate(device.state.channels):
         if channel.attempt is None or channel.attempt.finished_at_ms is not None:
             continue
@@ -77,10 +90,10 @@ def next_timer_at(device: Device, policy: Policy, *, with_background: bool = Tru
             _stall_deadline(channel, books[position], policy),
             _local_deadline(channel, books[position], policy),
         ):
-            if at_ms is not None and (due_ms is None or at_ms < due_ms):
-                due_ms = at_ms
+            if at_ms is not None and (change_ms is None or at_ms < change_ms):
+                change_ms = at_ms
 
-    return due_ms
+    return change_ms
 
 
 def claim_deadline(channel: Channel, book: ChannelBook, policy: Policy) -> int | None:

@@ -253,14 +253,8 @@ class Worker:
     def _swap(self, batch: Batch, written: dict[tuple[str, int], int]) -> None:
         """7. What was committed is the truth now."""
         self.has_committed = True
+        batch.settle()
         store = self._store
-        for device_id, state in batch.states.items():
-            if state is None:
-                store.remove(device_id)
-                continue
-            store.keep(device_id, state.device)
-            if state.timer_at_ms is not None:
-                store.timers.arm(state.timer_at_ms, device_id)
         complete_to = written.get((self._topics.state, self._place.partition))
         if complete_to is not None:
             store.complete_to = max(store.complete_to, complete_to)

@@ -115,13 +115,15 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
-async def ensure_topics(settings: KafkaSettings, *, create: bool = True) -> list[TopicReport]:
-    """Create the missing topics, then check all of them as the broker really has them.
+async def ensure_topics(
+    settings: KafkaSettings, *, create: bool = True, wanted: Collection[TopicName] = tuple(TOPICS)
+) -> list[TopicReport]:
+    """Create the missing topics of those wanted, then check all of them as the broker really has them.
 
     With `create` false a missing topic is a problem like any other. Raises TopicsRefused with every problem found;
     KafkaError or OSError when the broker cannot be reached, which the caller may try again.
     """
-    names = {name: topic_name(settings.prefix, name) for name in TOPICS}
+    names = {name: topic_name(settings.prefix, name) for name in wanted}
     admin = AIOKafkaAdminClient(**client_arguments(settings))
     try:
         await admin.start()
@@ -130,10 +132,10 @@ async def ensure_topics(settings: KafkaSettings, *, create: bool = True) -> list
         if missing:
             # What is there is judged first: topics made beside a wrong one would be wrong as soon as it is mended.
             there = [topic for topic in names.values() if topic in before]
-            _judge(settings, await _read(admin, there, await_new=()), (), may_miss=set(missing))
+            _judge(settings, await _read(admin, there, await_new=()), (), set(names) - set(missing))
         created = await _create(admin, settings, missing) if missing else set()
         found = await _read(admin, names.values(), await_new=missing.values())
-        return _judge(settings, found, created)
+        return _judge(settings, found, created, set(names))
     finally:
         await admin.close()
 
@@ -252,14 +254,13 @@ def _judge(
     settings: KafkaSettings,
     found: Mapping[str, _Found],
     created: Collection[str],
-    *,
-    may_miss: Collection[TopicName] = (),
+    wanted: Collection[TopicName],
 ) -> list[TopicReport]:
     problems: list[str] = []
     reports: list[TopicReport] = []
     for name, spec in TOPICS.items():
         topic = topic_name(settings.prefix, name)
-        if topic not in found and name in may_miss:
+        if name not in wanted:
             continue
         if topic not in found:
             problems.append(f"topic {topic} is missing: create it with `ota-bridge topics create`")

@@ -6,11 +6,13 @@ Short forms of `make chaos`. One campaign follows another in one sandbox; the ve
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -82,6 +84,44 @@ async def test_rotated_keys_and_both_encryptions_are_read_message_by_message(
         assert set(account[counts]) == set(names)
         assert min(account[counts].values()) > 0
         assert sum(account[counts].values()) == account["received"] - sum(account["filtered"].values())
+
+
+async def test_campaigns_folded_again_are_as_published_but_for_what_timers_did(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    shares = {
+        "succeeded": 0.4,
+        "failed": 0.2,
+        "timed_out": 0.1,
+        "silent": 0.1,
+        "stuck": 0.1,
+        "cancelled": 0.1,
+    }
+    faults = {"push_drop": 0.2, "push_duplicate": 0.2, "rest_5xx": 0.3, "rest_lie": 0.1}
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        verdict = await run_campaign(
+            sandbox, bridge, devices=150, rate_per_s=20, seed=5, faults=faults, endings=shares, kills=1
+        )
+        while_running = await replay(sandbox)
+    stopped = await replay(sandbox)
+
+    print(verdict)
+    for code, *told in (while_running, stopped):
+        *_, summary = told
+        print(summary)
+        assert summary["by_rules"] == 0, [line for line in told if line.get("cause") == "rules"]
+        assert (code, summary["began_earlier"], summary["unreadable"]) == (0, 0, 0)
+        assert summary["compared"] >= 150
+
+
+async def replay(sandbox: Sandbox) -> list[Any]:
+    """Return the command's exit code and its lines."""
+    process = await asyncio.create_subprocess_exec(
+        *(Path(sys.executable).with_name("ota-bridge"), "replay", "--json", "-c", sandbox.config_file),
+        stdout=PIPE,
+    )
+    out, _ = await process.communicate()
+    return [process.returncode, *map(json.loads, out.splitlines())]
 
 
 async def test_the_readmes_consumer_reads_the_events_as_they_are(sandbox: Sandbox, tmp_path: Path) -> None:

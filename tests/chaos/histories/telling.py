@@ -65,13 +65,7 @@ class Telling:
 
     def run(self) -> Told:
         """Fold everything until the history is judged."""
-        for arrival in arrivals(self.history, self.weather, self.rng):
-            self._later(arrival.at_s, arrival)
-        listed_s = self.rng.uniform(0, 300)
-        while listed_s < self.history.until_s:
-            self._later(listed_s, self._base(listed_s, kind="hint", evidence=_LISTED))
-            listed_s += _DISCOVERY_S
-
+        self._plan()
         until_s, policy = self.history.until_s, self.policy
         while True:
             device = self.told.device
@@ -91,6 +85,15 @@ class Telling:
             else:
                 for observation in what:
                     self._fold(at_s, observation)
+
+    def _plan(self) -> None:
+        """What comes whatever the bridge does: the pushes, and the discovery's lists."""
+        for arrival in arrivals(self.history, self.weather, self.rng):
+            self._later(arrival.at_s, arrival)
+        listed_s = self.rng.uniform(0, 300)
+        while listed_s < self.history.until_s:
+            self._later(listed_s, self._base(listed_s, kind="hint", evidence=_LISTED))
+            listed_s += _DISCOVERY_S
 
     def _later(self, at_s: float, what: Any) -> None:
         self._queued += 1

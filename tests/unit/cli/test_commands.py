@@ -28,6 +28,7 @@ EVERY_COMMAND = [
     ["state"],
     ["package"],
     ["baseline"],
+    ["replay"],
     ["dead-letters"],
     ["dead-letters", "list"],
     ["dead-letters", "show"],
