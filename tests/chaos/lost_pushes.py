@@ -170,7 +170,9 @@ async def _backlog(sandbox: Sandbox) -> int:
     pulsar, account = sandbox.description["pulsar"], sandbox.description["accounts"][DEMO_ACCOUNT]
     auth = (pulsar["admin"]["username"], pulsar["admin"]["password"])
     path = account["topic"].replace("://", "/")
-    async with httpx.AsyncClient(base_url=pulsar["admin_url"], auth=auth, trust_env=False) as admin:
+    async with httpx.AsyncClient(
+        base_url=pulsar["admin_url"], auth=auth, trust_env=False, verify=False
+    ) as admin:
         answer = await admin.get(f"/admin/v2/{path}/partitioned-stats")
     backlog: int = answer.raise_for_status().json()["subscriptions"][account["subscription"]]["msgBacklog"]
     return backlog
