@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from deploy.sandbox.supervisor import Sandbox
 from deploy.sandbox.verify import read_truth
-from tests.chaos.campaign import running_bridge
+from tests.chaos.campaign import Bridge, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -58,6 +58,19 @@ async def stuck_device(sandbox: Sandbox) -> str:
     return str(truth["device_id"])
 
 
+async def speaks_for_the_account(bridge: Bridge) -> None:
+    """Return once the bridge has made its topics and owns the account."""
+    while True:
+        bridge.check()
+        try:
+            shown = (await bridge.status())["stages"]["reconcile"]["statistics"]["accounts"]
+        except (OSError, httpx.HTTPError, LookupError, TypeError):
+            shown = []
+        if any(about["account"] == ACCOUNT and about["owned"] for about in shown):
+            return
+        await asyncio.sleep(0.2)
+
+
 async def test_an_operator_asks_by_the_running_bridge_or_directly(sandbox: Sandbox, tmp_path: Path) -> None:
     device = await stuck_device(sandbox)
 
@@ -65,7 +78,8 @@ async def test_an_operator_asks_by_the_running_bridge_or_directly(sandbox: Sandb
     assert code == 5
     assert "Start the bridge" in err
 
-    async with running_bridge(sandbox, tmp_path / "bridge.log"):
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        await speaks_for_the_account(bridge)
         code, out, err = await lookup(sandbox, device, "--json")
         assert code == 0, err
         by_bridge = json.loads(out)
