@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.cli import asking, run_command
 from bridge.clouds.wire import Answer, Request
@@ -26,6 +28,7 @@ class House:
 
     def __init__(self, cloud: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.api = SimulatedApi(cloud)
+        self.folder = folder
         self.file = folder / "ota-bridge.toml"
         self.instead: Callable[[Request], Answer] | None = None
         self.closed = 0
@@ -35,7 +38,11 @@ class House:
 
     def write(self, *names: str) -> None:
         for name in ("client.pem", "client.key"):
-            (self.file.parent / name).touch()
+            (self.folder / name).touch()
+        with contextlib.chdir(self.folder):
+            self.written(names)
+
+    def written(self, names: tuple[str, ...]) -> None:
         tables = self.api.tables
         write_configuration(
             self.file,
@@ -60,7 +67,9 @@ class House:
         self.closed += 1
 
     def run(self, *arguments: str) -> int:
-        return run_command(["package", *arguments, "-c", str(self.file)])
+        # The certificate's place is told relative to the working directory; the log is not configured here.
+        with contextlib.chdir(self.folder), capture_logs():
+            return run_command(["package", *arguments, "-c", str(self.file)])
 
     def upgrade(self, devices: int = 60) -> None:
         self.api.simulation.all_of("succeeded", devices)
@@ -68,7 +77,8 @@ class House:
 
     async def named(self) -> set[str]:
         """Ids by which lookups name packages."""
-        looked = [await self.api.cloud.lookup(device.device_id) for device in self.api.simulation.fleet]
+        with capture_logs():
+            looked = [await self.api.cloud.lookup(device.device_id) for device in self.api.simulation.fleet]
         return {one.package.id for each in looked for one in each.observations if one.package is not None}
 
 

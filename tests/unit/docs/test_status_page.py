@@ -80,9 +80,7 @@ def test_the_records_are_all_there_are() -> None:
 
 
 def test_every_count_of_the_fold_is_told() -> None:
-    source = "".join(
-        file.read_text(encoding="utf-8") for file in (PROJECT / "bridge" / "fold").glob("*.py")
-    )
+    source = "".join(file.read_text(encoding="utf-8") for file in (PROJECT / "bridge" / "fold").glob("*.py"))
     counted = set(re.findall(r'(?:counts\[|counts=\(|\.count\()"(\w+)"', source))
     families = set(re.findall(r'(?:counts\[|counts=\(|\.count\()f"(\w+_)\{', source))
 
