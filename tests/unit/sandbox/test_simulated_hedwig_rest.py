@@ -312,6 +312,17 @@ async def test_a_task_that_is_shown_as_running_makes_its_device_known(client: Cl
     assert device.told
 
 
+async def test_a_whole_job_is_read_for_ids_as_well_and_makes_no_device_known(client: Client) -> None:
+    job_id, _ = largest_job(client)
+
+    answer = await client.result("ListOTATaskByJob", {"JobId": job_id, "PageSize": "100"})
+    assert not any(device.told for device in client.simulation.fleet)
+
+    name = answer["data"][0]["devicename"]
+    await client.result("ListOTATaskByJob", {"JobId": job_id, "DeviceNames.1": name})
+    assert [device.name for device in client.simulation.fleet if device.told] == [name]
+
+
 async def test_a_device_is_found_by_product_and_name_as_well(client: Client) -> None:
     device = client.simulation.fleet[0]
     own = {"ProductKey": device.product_id, "DeviceName": device.name, "CurrentPage": "1", "PageSize": "10"}
