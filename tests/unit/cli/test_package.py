@@ -67,6 +67,8 @@ class House:
         self.closed += 1
 
     def run(self, *arguments: str) -> int:
+        # Each command logs in; a cloud may refuse two logins of the same millisecond.
+        self.api.simulation.advance(1.0)
         # The certificate's place is told relative to the working directory; the log is not configured here.
         with contextlib.chdir(self.folder), capture_logs():
             return run_command(["package", *arguments, "-c", str(self.file)])
