@@ -91,7 +91,7 @@ def test_an_error_of_the_device_is_its_answer(error: str) -> None:
     assert course.outcomes == {error: 1}
 
 
-@pytest.mark.parametrize("error", [None, "retry", "throttled", "quota", "token", *STOPPED])
+@pytest.mark.parametrize("error", [None, "retry", "throttled", "quota", "token", *sorted(STOPPED)])
 def test_an_error_of_the_cloud_is_none_and_the_device_is_asked_about_later(error: str | None) -> None:
     course = course_of(1)
     course.take(0)
