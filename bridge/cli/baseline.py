@@ -78,7 +78,8 @@ def baseline(
         with _Bar(asked, course) as bar:
             told = run_with_kafka(settings, work.run(bar.show))
     except (KeyboardInterrupt, CommandFailed):
-        _tell_how_to_go_on(account, course, began_ms, config=config, devices=devices)
+        if course.devices:
+            _tell_how_to_go_on(account, course, began_ms, config=config, devices=devices)
         raise
     _tell(account, course, told, as_json=as_json)
     return ExitCode.OK if told.listing_error is None else ExitCode.REFUSED

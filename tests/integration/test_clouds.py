@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import pytest_asyncio
 from bridge.clouds.registry import CLOUDS
 from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.supervisor import Sandbox
-from tests.chaos.campaign import run_campaign, running_bridge
+from tests.chaos.campaign import Bridge, run_campaign, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -70,6 +71,16 @@ async def test_a_campaign_ends_in_the_truth(sandbox: Sandbox, tmp_path: Path, cl
         assert about["sweep"].get("failure") is None
 
 
+async def owned(bridge: Bridge, account: str) -> None:
+    """Return when the bridge speaks for the account."""
+    while True:
+        with contextlib.suppress(httpx.HTTPError, OSError, IndexError, KeyError):
+            stage = (await bridge.status())["stages"]["reconcile"]["statistics"]
+            if any(about["owned"] for about in stage["accounts"] if about["account"] == account):
+                return
+        await asyncio.sleep(0.2)
+
+
 async def baseline(sandbox: Sandbox, account: str, *options: str) -> tuple[int, dict[str, Any], str]:
     """Run the command as a script does."""
     process = await asyncio.create_subprocess_exec(
@@ -86,7 +97,8 @@ async def baseline(sandbox: Sandbox, account: str, *options: str) -> tuple[int, 
 async def test_a_baseline_asks_about_every_device_once(sandbox: Sandbox, tmp_path: Path, cloud: str) -> None:
     account = account_of(sandbox, cloud)
     fleet = sandbox.cloud.tenants[account].fleet
-    async with running_bridge(sandbox, tmp_path / "bridge.log"):
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        await owned(bridge, account)
         new = [fleet.create().device_id for _ in range(30)]
         began = datetime.now(UTC).isoformat()
         code, report, told = await baseline(sandbox, account)
