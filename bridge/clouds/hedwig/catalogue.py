@@ -46,9 +46,8 @@ class Catalogue:
     async def firmwares(self, product_key: str | None, *, afresh: bool = False) -> Sequence[Firmware]:
         """List the packages of a product, or all of the account's."""
         async with self._one_at_a_time:
-            known = self._firmwares.get(product_key)
-            if known is not None and not afresh and self._is_believed(known.at_ms):
-                return known.told
+            if not afresh and (told := self._known_firmwares(product_key)) is not None:
+                return told
             at_ms = self._now_ms()
             parameters = {} if product_key is None else {"ProductKey": product_key}
             found: dict[str, Firmware] = {}
@@ -105,6 +104,16 @@ class Catalogue:
         told = package_of(reply.result, package_id, api=PACKAGE_API)
         self._learn_module(package_id, told.channel)
         return told
+
+    def _known_firmwares(self, product_key: str | None) -> Sequence[Firmware] | None:
+        """What is still believed: the product's own list, or what the list of all, which sweeps read, has of it."""
+        for key in (product_key, None):
+            known = self._firmwares.get(key)
+            if known is not None and self._is_believed(known.at_ms):
+                return [
+                    one for one in known.told if product_key is None or one.product_key in (None, product_key)
+                ]
+        return None
 
     def _learn_module(self, firmware_id: str, module: str | None) -> None:
         self._modules[firmware_id] = module

@@ -42,8 +42,9 @@ class HedwigCloud:
         self._api = account.api
         self._telling = Telling(account, self.clock)
         self._client = ApiClient(account.name, HedwigDialect(account, self.clock), means, self.clock)
+        # Each sweep reads it afresh; lookups rely on that, also while a sweep is late.
         self._catalogue = Catalogue(
-            self._client, now_ms=means.now_ms, believed_ms=int(account.api.sweep_period_s * 1000)
+            self._client, now_ms=means.now_ms, believed_ms=int(account.api.sweep_period_s * 2000)
         )
         self._memory = JobMemory(now_ms=means.now_ms, believed_ms=int(account.api.discovery_period_s * 1000))
         self._gone_until_ms: dict[str, int] = {}

@@ -452,6 +452,23 @@ async def test_packages_and_jobs_are_read_once_for_many_lookups() -> None:
     assert count["QueryOTAFirmware"] == 0, "the list tells the modules"
 
 
+async def test_lookups_after_a_sweep_read_neither_packages_nor_jobs() -> None:
+    api = SimulatedApi("hedwig")
+    ended(api, "succeeded", 30)
+    await swept(api)
+    api.requests.clear()
+
+    for truth in api.simulation.truths():
+        await api.cloud.lookup(truth["device_id"])
+
+    assert set(asked(api)) == {
+        "ListOTAModuleVersionsByDevice",
+        "ListOTAUnfinishedTaskByDevice",
+        "ListOTATaskByJob",
+    }
+    assert asked(api)["ListOTATaskByJob"] == 30, "one each: the job where it was seen"
+
+
 async def test_a_list_of_packages_without_modules_asks_each_package_once() -> None:
     nameless = {"firmwareId": "1", "productKey": "p"}
     play = playing(firmwares=[nameless], package=FIRMWARE, jobs=[job(3)], tasks={"j3": [task(3, "FAILED")]})
