@@ -58,7 +58,7 @@ def lookup(
 
     The running bridge asks, within the account's rate, and writes what it learned, so that states and events follow.
     `--direct` asks from here, for when no bridge runs: nothing is written, its requests come on top of a bridge's, and
-    where a cloud allows one login at a time a bridge that runs has to log in again.
+    where a cloud allows one login at a time the two log each other out until this ends.
 
     Ends with 3 when the cloud refuses the account, with 4 when no answer comes, with 5 when it has none about the
     device.

@@ -38,7 +38,8 @@ from schemas import PHASES
 DISCOVERY_AFTER_S: Final = 1.0
 """The first discovery lets the first sweep go before it: what that has read need not be asked for again."""
 
-DISCOVERED_AT_ONCE: Final = 1000
+DEVICES_AT_ONCE: Final = 1000
+"""Told or discovered without a request: so many, then others may go on."""
 
 
 class ReadPage(Struct, frozen=True, kw_only=True):
@@ -104,14 +105,23 @@ class OceanConnectCloud:
                     async for _ in pages:
                         yield ()
             known = self._book.device_ids()
-            while ids := list(islice(known, DISCOVERED_AT_ONCE)):
+            while ids := list(islice(known, DEVICES_AT_ONCE)):
                 yield [Discovered(device_id=device_id) for device_id in ids]
 
     async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
-        """Read every operation in which something may have changed since the sweep before, the newest first."""
+        """Read every operation in which something may have changed since the sweep before, the newest first.
+
+        Until all was read once, a page tells of one channel only; the first sweep ends with what it adds up to.
+        """
+        was_complete = self._book.is_complete
+        began_at_ms = self.clock.now_ms()
         async with aclosing(self._pass()) as pages:
             async for read in pages:
                 yield () if read is None else self._swept(read)
+        if not was_complete:
+            known = self._book.device_ids()
+            while ids := list(islice(known, DEVICES_AT_ONCE)):
+                yield [told for device_id in ids if (told := self._added_up(device_id, since_ms=began_at_ms))]
 
     async def package(self, package_id: str) -> FirmwarePackage | None:
         """Ask for a version package by its `fileId`."""
@@ -222,6 +232,13 @@ class OceanConnectCloud:
                 )
             )
         return told
+
+    def _added_up(self, device_id: str, *, since_ms: int) -> Looked | None:
+        places = self._whole(device_id, since_ms=since_ms)
+        if places is None:
+            return None
+        asked_at_ms = _asked_at_ms(places, since_ms)
+        return self._telling.looked(device_id, places, origin="sweep", asked_at_ms=asked_at_ms)
 
     def _others(self, device_id: str, pages: Sequence[ReadPage], *, since_ms: int) -> tuple[Looked, ...]:
         """What the pages of one lookup tell of other devices, where that is all that their lookups would tell."""

@@ -217,13 +217,24 @@ async def test_a_sweep_that_was_broken_off_tells_the_rest_the_next_time() -> Non
     assert {looked.device_id for looked in await platform.sweep()} == {one.device_id, other.device_id}
 
 
-async def test_a_second_sweep_answers_who_waits() -> None:
+async def test_the_first_sweep_ends_with_every_device_in_both_channels_and_answers_who_waits() -> None:
     platform = Platform()
-    (device,) = platform.devices(1)
-    platform.upgrade(device)
+    one, other = platform.devices(2)
+    platform.upgrade(one, "failed", campaign="one")
+    platform.upgrade(one, channel="software", campaign="two")
+    platform.upgrade(other, "succeeded", campaign="one")
 
-    assert [looked.is_whole for looked in await platform.sweep()] == [False]
-    assert [looked.is_whole for looked in await platform.sweep()] == [True]
+    pages = [page async for page in platform.cloud.sweep() if page]
+
+    assert platform.asked() == {"login": 1, "operations": 1, "sub-operations": 2}
+    *read, added_up = pages
+    assert [looked.is_whole for page in read for looked in page] == [False, False, False]
+    assert all(looked.is_whole for looked in added_up)
+    assert {looked.device_id: told(looked) for looked in added_up} == {
+        one.device_id: {"firmware": "failed", "software": "installing"},
+        other.device_id: {"firmware": "succeeded", "software": "idle"},
+    }
+    assert [[looked.is_whole for looked in page] async for page in platform.cloud.sweep() if page] == [[True]]
 
 
 async def test_an_operation_of_several_pages_is_read_until_the_device_is_found_and_then_there() -> None:
@@ -238,7 +249,7 @@ async def test_an_operation_of_several_pages_is_read_until_the_device_is_found_a
     assert platform.asked() == {"login": 1, "operations": 1, "sub-operations": 2}
     await platform.cloud.lookup(devices[120].device_id)
     assert platform.asked() == {"operations": 1, "sub-operations": 1}
-    assert len(await platform.sweep()) == 250
+    assert len({looked.device_id for looked in await platform.sweep()}) == 250
     assert platform.asked() == {"operations": 1, "sub-operations": 3}
 
 
@@ -277,7 +288,7 @@ async def test_discovery_before_the_first_sweep_takes_nothing_from_it() -> None:
     found = [each.device_id async for page in platform.cloud.discover() for each in page]
 
     assert found == [device.device_id]
-    assert [looked.device_id for looked in await platform.sweep()] == [device.device_id]
+    assert {looked.device_id for looked in await platform.sweep()} == {device.device_id}
 
 
 async def test_discovery_and_sweep_at_the_same_time_read_once() -> None:
@@ -290,7 +301,7 @@ async def test_discovery_and_sweep_at_the_same_time_read_once() -> None:
 
     swept, found = await asyncio.gather(platform.sweep(), discover())
 
-    assert (len(swept), found) == (5, 5)
+    assert (len({looked.device_id for looked in swept}), found) == (5, 5)
     assert platform.asked()["sub-operations"] == 1
 
 
