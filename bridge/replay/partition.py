@@ -145,18 +145,17 @@ class PartitionReplay:
         return oldest_ms
 
     async def _end_ms(self, observations: TopicPartition) -> int:
-        """3. The fold's clock when it wrote the latest state.
+        """3. The fold's clock when it wrote the latest state; the observations' time where it has written none.
 
         Where it was working off a backlog its timers ran on the observations' time, up to the next one it would fold.
         """
-        time_ms = self._folding.time_ms
-        end_ms = max(self._published.written_at_ms, time_ms)
+        end_ms = self._published.written_at_ms or self._folding.time_ms
         following = await self._reader.one(observations, self._published.input_end)
         if following is None or following.timestamp + LATE_MS >= end_ms:
             return end_ms
 
         self._findings.behind += 1
-        return max(time_ms, following.timestamp)
+        return following.timestamp
 
     def _is_wanted(self, observation: Observation) -> bool:
         device_id = observation.device_id

@@ -25,11 +25,8 @@ than this. Without a trace in the log no later one is believed."""
 class Timing(Protocol):
     """Says when the next timer of a device fires."""
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:
-        """Return when one fires before an observation made at `observed_at_ms`; None: the observation comes first.
-
-        `until_ms`: how far time has come in the partition, with that observation.
-        """
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
+        """Return when one fires before an observation of the device made at `until_ms`; None: that comes first."""
         ...
 
 
@@ -39,7 +36,7 @@ class WhenDue:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:  # noqa: ARG002
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
         """Return the due time, where it has come."""
         due_ms = next_timer_at(device, self._policy)
         return due_ms if due_ms is not None and due_ms <= until_ms else None
@@ -58,7 +55,7 @@ class AsTold:
         self._log = log
         self._end_ms = end_ms
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
         """Return the due time of a timer that only asks, the told time of another."""
         due_ms = next_timer_at(device, self._policy)
         if due_ms is None:
@@ -72,7 +69,7 @@ class AsTold:
         event = next(behind, None)
         if event is not None and event.kind.by_timer:
             fires_ms = max(event.at_ms, due_ms)
-            overtook = due_ms <= event.at_ms and _is_told_behind(behind, observed_at_ms)
+            overtook = due_ms <= event.at_ms and _is_told_behind(behind, until_ms)
             return fires_ms if fires_ms <= until_ms or overtook else None
 
         if due_ms > until_ms:
@@ -82,7 +79,7 @@ class AsTold:
             # At the end of what was seen of the bridge it may just have been about to.
             return due_ms if due_ms <= self._end_ms - LATE_MS else None
 
-        was_first = observed_at_ms <= event.at_ms <= due_ms + LATE_MS
+        was_first = until_ms <= event.at_ms <= due_ms + LATE_MS
         return None if was_first else due_ms
 
 

@@ -371,6 +371,17 @@ async def test_a_result_that_cannot_be_written_is_folded_again_without_it(topics
     assert verdict(found) == (2, 0, 0)
 
 
+async def test_an_observation_whose_time_is_wrong_moves_no_other_devices_timers(topics: Topics) -> None:
+    good = Live(topics, "good")
+    good.push(100, "downloading")
+    Live(topics, "odd").push(100, "downloading", late_s=1_000_000.0)
+    good.progress(1800, 50)
+    good.push(3500, "installing")
+    topics.written_at_ms = ms(3500)
+
+    assert verdict(await topics.replay()) == (2, 0, 0)
+
+
 # What is not compared.
 
 
