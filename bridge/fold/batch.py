@@ -149,7 +149,10 @@ class Batch:
             self._writes_at_once = True
         except Exception:  # noqa: BLE001 (folded again, it is logged with its observation)
             self._writes_at_once = True
-            self._begin_again()
+            self._folded = self.event_count = 0
+            self._draft.clear()
+            for kept in (self._devices, self.states, self._lookups, self._dead_letters, self.counts):
+                kept.clear()
             for record in self._records:
                 self._fold_record(record)
         if self._records:
@@ -221,13 +224,6 @@ class Batch:
             store.keep(device_id, state.device)
             if state.timer_at_ms is not None:
                 store.timers.arm(state.timer_at_ms, device_id)
-
-    def _begin_again(self) -> None:
-        """Forget what was folded; the observations are kept."""
-        self._folded = self.event_count = 0
-        self._draft.clear()
-        for kept in (self._devices, self.states, self._lookups, self._dead_letters, self.counts):
-            kept.clear()
 
     def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:

@@ -91,6 +91,11 @@ def differences(published: UpgradeState | None, replayed: UpgradeState | None) -
     return (*_of_device(published, replayed), *_of_channels(published, replayed))
 
 
+def are_timers_times(found: tuple[Difference, ...]) -> bool:
+    """Whether only those times differ that a timer sets when it changes a channel."""
+    return all(each.field in ("changed_at_ms", "observed_at_ms") for each in found)
+
+
 def telling(found: tuple[Difference, ...]) -> tuple[str, ...]:
     """Return the fields by which differences are grouped: times and counters only where nothing else differs."""
     names = {each.field for each in found if not each.is_side_effect}

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from bridge.replay.differences import Difference, rules_of, telling, transition
-from bridge.replay.parting import Parting
+from bridge.replay.parting import NO_PARTING, Parting
 from schemas import UpgradeState
 
 Cause = Literal["rules", "timers"]
 """Why a state differs: by the rules (or the policy, or a defect), or only because a timer fired at another time."""
-
-_NO_PARTING: Final = Parting()
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -28,7 +26,7 @@ class Group(Struct, frozen=True, kw_only=True):
     replayed: str
     fields: tuple[str, ...]
     rules: tuple[str, ...]
-    parting: Parting = _NO_PARTING
+    parting: Parting = NO_PARTING
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -101,7 +99,7 @@ class Findings:
             raise AssertionError("a device that differs has a state, and something that differs")
         before, after = transition(published, replayed)
         names = telling(found)
-        where = parting or _NO_PARTING
+        where = parting or NO_PARTING
         group = Group(
             cause=cause,
             published=before,

@@ -88,7 +88,6 @@ class Folding:
 
     async def run_timers(self, until_ms: int) -> None:
         """Fire what is due when nothing more is observed."""
-        self.time_ms = max(self.time_ms, until_ms)
         while device_ids := self.store.timers.pop_due(until_ms, TIMER_DEVICES):
             batch = self._batch()
             batch.run_timers(device_ids, until_ms)

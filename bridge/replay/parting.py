@@ -6,6 +6,7 @@ An event is the difference that a rule made, so its input is as near to the rule
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,6 +36,9 @@ class Parting(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(self, counts=()) if self.counts else self
 
 
+NO_PARTING: Final = Parting()
+
+
 class _Input(Struct, frozen=True):
     """The last input of a device."""
 
@@ -52,23 +56,16 @@ class Watch:
         self._partings: dict[str, Parting] = {}
 
     def before(self, device_id: str, revision: int, at_ms: int) -> None:
-        """An input of this time is folded next: whatever was told before it, the replay should have made by now."""
+        """An observation of this time is folded next: what others made before it, the replay should have made by now.
+
+        A timer's event may still come.
+        """
         if device_id in self._partings:
             return
 
         missing = self._log.of(device_id).next_after(revision)
-        if missing is None or missing.at_ms >= at_ms:
-            return
-
-        if missing.kind.by_timer:
-            self._partings[device_id] = Parting(at="timer", published=_told(missing))
-            return
-
-        last = self._last.get(device_id)
-        if last is None or last.at_ms != missing.at_ms:
-            self._partings[device_id] = Parting(at="unknown", published=_told(missing))
-        else:
-            self._partings[device_id] = Parting(at=last.name, published=_told(missing), counts=last.counts)
+        if missing is not None and not missing.kind.by_timer and missing.at_ms < at_ms:
+            self._miss(device_id, missing)
 
     def after(
         self,
@@ -104,9 +101,22 @@ class Watch:
         But not what was told behind `published_revision`, after the states were read.
         """
         missing = self._log.of(device_id).next_after(revision)
-        if missing is not None and (published_revision is None or missing.revision <= published_revision):
-            self.before(device_id, revision, missing.at_ms + 1)
-        return self._partings.get(device_id, Parting())
+        if missing is not None and published_revision is not None and missing.revision > published_revision:
+            missing = None
+        if missing is not None and device_id not in self._partings:
+            self._miss(device_id, missing)
+        return self._partings.get(device_id, NO_PARTING)
+
+    def _miss(self, device_id: str, missing: ToldEvent) -> None:
+        """The replay did not make this event: its input was the last one of the event's time."""
+        last = self._last.get(device_id)
+        if missing.kind.by_timer:
+            parting = Parting(at="timer", published=_told(missing))
+        elif last is None or last.at_ms != missing.at_ms:
+            parting = Parting(at="unknown", published=_told(missing))
+        else:
+            parting = Parting(at=last.name, published=_told(missing), counts=last.counts)
+        self._partings[device_id] = parting
 
 
 def _is_same(told: ToldEvent, made: TypedEvent) -> bool:

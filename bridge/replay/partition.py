@@ -23,10 +23,10 @@ from bridge.fold.batch import FoldTopics
 from bridge.fold.clock import ms
 from bridge.fold.policy import Policy
 from bridge.fold.store import Store
-from bridge.replay.differences import Difference, differences
+from bridge.replay.differences import Difference, are_timers_times, differences
 from bridge.replay.findings import Findings
 from bridge.replay.folding import Folding, Output
-from bridge.replay.parting import Watch
+from bridge.replay.parting import NO_PARTING, Watch
 from bridge.replay.reading import Published, Reader
 from bridge.replay.timing import LATE_MS, AsTold, WhenDue
 from bridge.replay.told import ToldLog
@@ -129,7 +129,7 @@ class PartitionReplay:
         await again.run_timers(end_ms)
 
         # 6.
-        self._tell(suspects, again.store, watch)
+        self._tell(suspects, again.store, log, watch)
 
     async def _fold(
         self, folding: Folding, start: int, keys: frozenset[bytes], what: str, *, counts: bool = True
@@ -145,18 +145,17 @@ class PartitionReplay:
         return oldest_ms
 
     async def _end_ms(self, observations: TopicPartition) -> int:
-        """3. The fold's clock when it wrote the latest state.
+        """3. The fold's clock when it wrote the latest state; the observations' time where it has written none.
 
         Where it was working off a backlog its timers ran on the observations' time, up to the next one it would fold.
         """
-        time_ms = self._folding.time_ms
-        end_ms = max(self._published.written_at_ms, time_ms)
+        end_ms = self._published.written_at_ms or self._folding.time_ms
         following = await self._reader.one(observations, self._published.input_end)
         if following is None or following.timestamp + LATE_MS >= end_ms:
             return end_ms
 
         self._findings.behind += 1
-        return max(time_ms, following.timestamp)
+        return following.timestamp
 
     def _is_wanted(self, observation: Observation) -> bool:
         device_id = observation.device_id
@@ -226,20 +225,22 @@ class PartitionReplay:
                         log.take(record)
         return log
 
-    def _tell(self, suspects: Suspects, again: Store, watch: Watch) -> None:
+    def _tell(self, suspects: Suspects, again: Store, log: ToldLog, watch: Watch) -> None:
         """6. What timers did not do, the rules did."""
         for device_id, first in suspects.items():
             published = self._state(self._published.store, device_id)
             replayed = self._state(again, device_id)
             found = differences(published, replayed)
+            parting = watch.of(
+                device_id,
+                0 if replayed is None else replayed.revision,
+                None if published is None else published.revision,
+            )
             if not found:
                 self._findings.add("timers", published, self._state(self._folding.store, device_id), first)
+            elif are_timers_times(found) and parting == NO_PARTING and log.of(device_id).has_timers():
+                self._findings.add("timers", published, replayed, found)
             else:
-                parting = watch.of(
-                    device_id,
-                    0 if replayed is None else replayed.revision,
-                    None if published is None else published.revision,
-                )
                 self._findings.add("rules", published, replayed, found, parting)
 
     def _state(self, store: Store, device_id: str) -> UpgradeState | None:

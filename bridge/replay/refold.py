@@ -1,7 +1,8 @@
 """A batch of a replay: the worker's own, but for two things that in the bridge come from outside.
 
 *Time.* There is no clock. Before an observation is folded its device's timers are, those that come before it, one by
-one, each at its own time (`timing.py`). Devices know nothing of each other: it is the same as all timers in order.
+one, each at its own time (`timing.py`). Devices know nothing of each other: it is the same as all timers in order, and
+an observation whose time is wrong moves no other device's.
 
 *Lookups.* An answer names the lookup that it ends by an id with the time in it at which the bridge's timer fired. In a
 replay that timer fired some milliseconds earlier, or has yet to. What the cloud said is what counts: an answer ends the
@@ -43,7 +44,7 @@ IsWanted = Callable[[Observation], bool]
 class Refold(Batch):
     """Folds observations of one partition, with their devices' timers between them.
 
-    `began_ms`: how far time had come before; `observed_at_ms` says how far it has come since.
+    `observed_at_ms`, which begins with `began_ms`, is the latest time at which one was made: that of the records.
     """
 
     def __init__(
@@ -61,14 +62,12 @@ class Refold(Batch):
         super().__init__(store, BackgroundPace({}), policy, topics=topics, now_ms=began_ms, draft=draft)
         self._timing = timing
         self._is_wanted = is_wanted
-        self._began_ms = began_ms
         self._watch = watch
         self._given: Given | None = None
         self.observed_at_ms = began_ms
 
     def run_timers(self, device_ids: Iterable[str], until_ms: int) -> None:
         """2. Fire what is due of these devices when no observation follows."""
-        self.observed_at_ms = max(self.observed_at_ms, until_ms)
         for device_id in device_ids:
             self._run_timers(device_id, until_ms)
 
@@ -90,7 +89,10 @@ class Refold(Batch):
         self._run_timers(observation.device_id, observation.observed_at_ms)
         if observation.kind == "answer":
             self._expect(observation)
-        self._give(observation.device_id, observation, observation.observed_at_ms)
+        self._given = observation
+        if self._watch is not None:
+            revision = _revision(self._device(observation.device_id))
+            self._watch.before(observation.device_id, revision, observation.observed_at_ms)
         super()._fold_observation(record, observation)
 
     def _fold_gap(self, device_id: str, gap: OpenGap) -> None:
@@ -98,30 +100,20 @@ class Refold(Batch):
         self._given = None
         super()._fold_gap(device_id, gap)
 
-    def _begin_again(self) -> None:
-        super()._begin_again()
-        self.observed_at_ms = self._began_ms
-
     def _run_timers(self, device_id: str, observed_at_ms: int) -> None:
         """Fire the device's timers up to an observation made at this time."""
         while (device := self._device(device_id)) is not None:
             try:
-                fires_ms = self._timing.next_firing(device, self.observed_at_ms, observed_at_ms)
+                fires_ms = self._timing.next_firing(device, observed_at_ms)
                 if fires_ms is None:
                     return
-                self._give(device_id, TimerFired(fires_ms), fires_ms)
+                self._given = TimerFired(fires_ms)
                 self._fold_timer(device_id, fires_ms, is_paced=True)
             except Exception:
                 # R21, as in the bridge: the device is looked at again, here with its next observation.
                 log.exception("timer_failed", device_id=device_id)
                 self.counts["timer_failed"] += 1
                 return
-
-    def _give(self, device_id: str, given: Given, at_ms: int) -> None:
-        """Note what is folded next."""
-        if self._watch is not None:
-            self._given = given
-            self._watch.before(device_id, _revision(self._device(device_id)), at_ms)
 
     def _take(self, device_id: str, before: Device | None, folded: Folded) -> None:
         super()._take(device_id, before, folded)

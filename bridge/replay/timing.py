@@ -19,17 +19,14 @@ from bridge.replay.told import ToldEvent, ToldLog
 
 LATE_MS: Final = 60_000
 """So much later than it was due the bridge may have fired a timer: a take-over takes seconds, a rolling restart less
-than this. Without a trace in the log no later one is believed."""
+than this. More would hide that a policy or a rule has moved a timer."""
 
 
 class Timing(Protocol):
     """Says when the next timer of a device fires."""
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:
-        """Return when one fires before an observation made at `observed_at_ms`; None: the observation comes first.
-
-        `until_ms`: how far time has come in the partition, with that observation.
-        """
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
+        """Return when one fires before an observation of the device made at `until_ms`; None: that comes first."""
         ...
 
 
@@ -39,7 +36,7 @@ class WhenDue:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:  # noqa: ARG002
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
         """Return the due time, where it has come."""
         due_ms = next_timer_at(device, self._policy)
         return due_ms if due_ms is not None and due_ms <= until_ms else None
@@ -48,9 +45,9 @@ class WhenDue:
 class AsTold:
     """Each timer that changes what is shown when the log says that it did; the others when they are due.
 
-    One that is due waits for the device's next event in the log. If a timer made that event, it fires at the event's
-    time. If an observation made it, within `LATE_MS` after the timer was due, the observation came first. In every
-    other case it fires when it is due: the bridge did not fire it, and that is a difference.
+    One that is due waits for the device's next event in the log, if that came within `LATE_MS`. If a timer made that
+    event, it fires at the event's time; if an observation made it, the observation came first. In every other case it
+    fires when it is due.
     """
 
     def __init__(self, policy: Policy, log: ToldLog, end_ms: int) -> None:
@@ -58,7 +55,7 @@ class AsTold:
         self._log = log
         self._end_ms = end_ms
 
-    def next_firing(self, device: Device, until_ms: int, observed_at_ms: int) -> int | None:
+    def next_firing(self, device: Device, until_ms: int) -> int | None:
         """Return the due time of a timer that only asks, the told time of another."""
         due_ms = next_timer_at(device, self._policy)
         if due_ms is None:
@@ -70,9 +67,9 @@ class AsTold:
 
         behind = self._log.of(device.state.device_id).after(device.state.revision)
         event = next(behind, None)
-        if event is not None and event.kind.by_timer:
+        if event is not None and event.kind.by_timer and event.at_ms <= due_ms + LATE_MS:
             fires_ms = max(event.at_ms, due_ms)
-            overtook = due_ms <= event.at_ms and _is_told_behind(behind, observed_at_ms)
+            overtook = due_ms <= event.at_ms and _is_told_behind(behind, until_ms)
             return fires_ms if fires_ms <= until_ms or overtook else None
 
         if due_ms > until_ms:
@@ -82,7 +79,8 @@ class AsTold:
             # At the end of what was seen of the bridge it may just have been about to.
             return due_ms if due_ms <= self._end_ms - LATE_MS else None
 
-        was_first = observed_at_ms <= event.at_ms <= due_ms + LATE_MS
+        # A timer's own event is later than that: the bridge's was another one, or stood still.
+        was_first = until_ms <= event.at_ms <= due_ms + LATE_MS
         return None if was_first else due_ms
 
 

@@ -65,6 +65,10 @@ class ToldDevice:
             kind = self._known[self._kinds[place]]
             yield ToldEvent(revisions[place], self._at_ms[place], kind, self._contents[place])
 
+    def has_timers(self) -> bool:
+        """Whether a timer made one of them."""
+        return any(self._known[kind].by_timer for kind in self._kinds)
+
     def next_after(self, revision: int) -> ToldEvent | None:
         """Return the event that follows this revision."""
         return next(self.after(revision), None)

@@ -104,9 +104,9 @@ async def test_another_policy_differs_where_it_must_and_nowhere_else(house: Hous
     # Half of them wait in the middle of their download, for longer than a timer may be late.
     upgrades = [
         pushed(f"{pace}-{number}", at, status)
-        for pace, at_s in (("slow", (1, 2, 100)), ("quick", (1, 2, 4)))
-        for number in range(10)
+        for pace, at_s in (("quick", (1, 2, 4)), ("slow", (1, 2, 100)))
         for at, status in zip(at_s, ("pending", "downloading", "installing"), strict=True)
+        for number in range(10)
     ]
     async with folding(house.settings):
         await produce(house.settings, upgrades)

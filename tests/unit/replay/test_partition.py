@@ -159,6 +159,37 @@ async def test_a_stall_that_came_before_an_observation_on_its_way_differs_by_its
     assert only(found).fields == ("revision",)
 
 
+async def test_a_timer_of_a_bridge_that_stood_still_differs_by_its_time_alone(topics: Topics) -> None:
+    Live(topics).adopted_failure(late_s=500.0)
+
+    found = await topics.replay()
+
+    assert verdict(found) == (0, 1, 0)
+    assert only(found).fields == ("changed_at_ms", "observed_at_ms")
+
+
+async def test_a_policy_that_moves_a_timer_is_a_difference_where_it_leaves_more_than_a_time(
+    topics: Topics,
+) -> None:
+    # By the new policy the claim is adopted a minute after the first answer, by the old one it waits for the second.
+    adopted, waits = Live(topics, "adopted"), Live(topics, "waits")
+    for live in (adopted, waits):
+        live.answer(0, "idle", now="1.0")
+        live.push(80, "installing")
+        live.claim(100, "succeeded")
+        live.wait(103.5)
+        live.answer(104, None, now="1.0", vendor_status="100")
+        live.answered(104)
+    waits.answer(500, "succeeded", now="1.1", offer="1.1")
+    waits.answered(500)
+    adopted.run_timers(800)
+
+    found = await topics.replay(replace(POLICY, success_deadline_s=60.0))
+
+    causes = {found.examples[group][0].device_id: group.cause for group in found.groups}
+    assert causes == {"adopted": "timers", "waits": "rules"}
+
+
 async def test_a_timer_that_stayed_away_for_longer_than_the_bridge_may_be_late_is_a_difference(
     topics: Topics,
 ) -> None:
@@ -369,6 +400,17 @@ async def test_a_result_that_cannot_be_written_is_folded_again_without_it(topics
     assert found.counts["dead_letters"] == 1
     assert found.counts["observations"] == 3
     assert verdict(found) == (2, 0, 0)
+
+
+async def test_an_observation_whose_time_is_wrong_moves_no_other_devices_timers(topics: Topics) -> None:
+    good = Live(topics, "good")
+    good.push(100, "downloading")
+    Live(topics, "odd").push(100, "downloading", late_s=1_000_000.0)
+    good.progress(1800, 50)
+    good.push(3500, "installing")
+    topics.written_at_ms = ms(3500)
+
+    assert verdict(await topics.replay()) == (2, 0, 0)
 
 
 # What is not compared.

@@ -51,6 +51,7 @@ class Topics:
     def observe(self, observation: Observation) -> Folded:
         """An observation reaches the topic and is folded."""
         offset = len(self.records["observations"])
+        self.written_at_ms = max(self.written_at_ms, observation.observed_at_ms)
         self.records["observations"].append(
             SimpleNamespace(
                 offset=offset,
