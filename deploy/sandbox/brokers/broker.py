@@ -10,7 +10,8 @@ from pathlib import Path
 
 from deploy.sandbox.brokers.process import Child
 
-_START_TIMEOUT_S = 90.0
+_START_TIMEOUT_S = 240.0
+"""Seconds as a rule; minutes where twenty other programs want the same two cores (seen: 80 s)."""
 _STOP_GRACE_S = 15.0
 _POLL_S = 0.05
 
