@@ -22,7 +22,7 @@ SHARES: Final[Mapping[Ending, float]] = {
 }
 """The rest succeeds. None is less than one of twenty devices."""
 _OF_THE_FLEET: Final = {"tuya-cloud": 0.5, "illume": 0.2, "hedwig": 0.1, "oceanconnect": 0.1, "enos": 0.1}
-"""Most where a gateway pushes, fewest where a hundred requests a minute have to do."""
+"""Shown in this order. Most where a gateway pushes, fewest where a hundred requests a minute have to do."""
 _IN_WORDS: Final[Mapping[Ending, str]] = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -82,17 +82,16 @@ def share_out(
     counts = {name: max(1, int(devices * part / whole)) for name, part in parts.items()}
     largest = max(counts, key=counts.__getitem__)
     counts[largest] += devices - sum(counts.values())
+    order = list(_OF_THE_FLEET)
     return [
         Upgrades(
             cloud=accounts[name]["cloud"],
             account=name,
-            devices=count,
-            rate_per_s=rate_per_s * count / devices,
+            devices=counts[name],
+            rate_per_s=rate_per_s * counts[name] / devices,
             seed=seed,
         )
-        for name, count in sorted(
-            counts.items(), key=lambda item: list(SYSTEMS).index(accounts[item[0]]["cloud"])
-        )
+        for name in sorted(counts, key=lambda name: order.index(accounts[name]["cloud"]))
     ]
 
 
