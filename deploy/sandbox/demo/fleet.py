@@ -107,10 +107,10 @@ def introduction(fleet: Sequence[Upgrades], push_drop: float) -> Iterator[str]:
             yield f"  {part.cloud} cannot tell of: {', '.join(untold)}"
     mute = ", ".join(part.cloud for part in fleet if not part.pushes)
     yield f"{push_drop:.0%} of the pushes get lost. Nothing is pushed by {mute}: the bridge asks."
-    yield "A line is an event on Kafka: account, time, device and channel, status, versions, remarks;"
-    yield "milliseconds at its end count from the cloud's push."
+    yield "Each line is an event on Kafka: account, milliseconds since the cloud's push (- where the bridge"
+    yield "asked), time, device /channel, status before → now, version before → target, remarks."
 
 
 def short_name(account: str) -> str:
-    """Return what tells the sandbox's accounts apart: `tuya` for `tuya-demo`."""
-    return account.removesuffix("-demo")
+    """Return what tells the sandbox's accounts apart: `tuya` for `tuya-demo`, `ocean` for `oceanconnect-demo`."""
+    return account.removesuffix("-demo").removesuffix("connect")

@@ -6,6 +6,7 @@ Pure: values in, things to print out. `screen` prints them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from msgspec import Struct
@@ -18,6 +19,7 @@ from deploy.sandbox.demo.feed import Tally
 from deploy.sandbox.demo.fleet import Upgrades
 from deploy.sandbox.verify import AttemptCount, Comparison
 
+_LINE_WIDTH = 100
 _MOST_SENTENCES = 50
 _NOTES = {
     "installing": "installing: these devices never end, at their clouds; the bridge tells that they stalled",
@@ -91,8 +93,8 @@ def endings_table(result: Result) -> Table:
 def effort_table(result: Result, tally: Tally) -> Table:
     """What each cloud pushed and was asked, and how soon a push was an event."""
     table = Table(
-        *("cloud", "events", "pushes", "lost", "push to event", "requests to its API", "at most"),
-        title="What it took: a push becomes an event at once; what was lost or only claimed is asked",
+        *("cloud", "events", "pushes", "lost", "push to event p50 / p99", "requests", "at most"),
+        title="What it took: pushes and how soon they were events; requests to confirm and to learn what was lost",
         title_justify="left",
         box=SIMPLE_HEAD,
     )
@@ -119,8 +121,7 @@ def notes(result: Result, tally: Tally) -> Iterator[str]:
         if status in result.comparison.by_status:
             yield note
     kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in tally.kinds.most_common())
-    yield f"{tally.events} events: {kinds}"
-    yield "push to event: p50 / p99 as a consumer of Kafka sees them"
+    yield from wrap(f"{tally.events} events: {kinds}", _LINE_WIDTH)
     yield f"{result.attempts.began} attempts began; phantom: told, never begun; merged: two told as one"
 
 

@@ -26,9 +26,10 @@ _PLAIN_WIDTH = 100
 _BAR_WIDTH = 20
 _NOT_SHOWN = "ota.upgrade.progressed"
 """Far more than a person reads; they are counted."""
-_ID_WIDTH = 12
+_ID_WIDTH = 8
 """Enough to tell devices apart; the longest ids would fill half a line."""
-_ACCOUNT_WIDTH = 12
+_ACCOUNT_WIDTH = 6
+_CLOUD_WIDTH = 12
 
 
 class Screen:
@@ -68,14 +69,12 @@ class Screen:
         """Write an event's line."""
         if happening.kind == _NOT_SHOWN and not self._all_events:
             return
-        event = msgspec.convert(happening.event, UpgradeEvent)
-        if len(event.device_id) > _ID_WIDTH:
-            event = msgspec.structs.replace(event, device_id=f"{event.device_id[: _ID_WIDTH - 1]}…")
-        line = event_line(event, happening.kind)
-        line = Text.assemble((f"{short_name(happening.account):<{_ACCOUNT_WIDTH}}  ", "bold"), line)
-        if (latency_ms := happening.latency_ms) is not None:
-            line.append(f"  {latency_ms:.0f} ms", "dim")
-        self._console.print(line)
+        line = _line(happening)
+        if self._console.is_terminal:
+            # One event, one line: what is too long loses its last remarks.
+            self._console.print(line, soft_wrap=False, no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.print(line)
 
     @contextmanager
     def campaigns(self, fleet: Sequence[Upgrades]) -> Iterator[None]:
@@ -84,7 +83,7 @@ class Screen:
             yield
             return
         columns = (
-            TextColumn(f"{{task.description:<{_ACCOUNT_WIDTH}}}"),
+            TextColumn(f"{{task.description:<{_CLOUD_WIDTH}}}"),
             BarColumn(_BAR_WIDTH),
             MofNCompleteColumn(),
             TextColumn("{task.fields[about]}", style="dim"),
@@ -118,3 +117,22 @@ class Screen:
         self.say("")
         for sentence, style in verdict_lines(result):
             self.say(sentence, style)
+
+
+def _line(happening: Happening) -> Text:
+    """Return `account ms time device /channel previous → status versions remarks`, short enough for most terminals."""
+    event = msgspec.convert(happening.event, UpgradeEvent)
+    if len(event.device_id) > _ID_WIDTH:
+        event = msgspec.structs.replace(event, device_id=f"{event.device_id[: _ID_WIDTH - 1]}…")
+    if event.claimed is not None:
+        # How far it got says nothing beside the claim.
+        event = msgspec.structs.replace(event, progress=None)
+    seconds, _, rest = event_line(event, happening.kind).divide((len("00:00:00"), len("00:00:00.000")))
+    latency_ms = happening.latency_ms
+    return Text.assemble(
+        (f"{short_name(happening.account):<{_ACCOUNT_WIDTH}} ", "bold"),
+        ("     -" if latency_ms is None else f"{latency_ms:6.0f}", "dim"),
+        "  ",
+        seconds,
+        rest,
+    )

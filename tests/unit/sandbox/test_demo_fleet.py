@@ -65,10 +65,4 @@ def test_the_introduction_names_who_upgrades_and_fits_the_terminal() -> None:
 
 
 def test_accounts_have_short_names_that_tell_them_apart() -> None:
-    assert {short_name(account) for account in ACCOUNTS} == {
-        "tuya",
-        "illume",
-        "hedwig",
-        "oceanconnect",
-        "enos",
-    }
+    assert {short_name(account) for account in ACCOUNTS} == {"tuya", "illume", "hedwig", "ocean", "enos"}

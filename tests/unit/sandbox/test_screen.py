@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from deploy.sandbox.demo.fleet import Upgrades
 from deploy.sandbox.demo.result import CloudResult, Result
 from deploy.sandbox.demo.screen import Screen
 from deploy.sandbox.verify import AttemptCount, compare_truth_and_state
-from schemas import Attempt, Evidence, UpgradeEvent
+from schemas import Attempt, Evidence, Position, Reason, UpgradeEvent
 
 TERMINAL_WIDTH = 100
 REPORT = {"pushes_sent": 12, "pushes_dropped": 3}
@@ -94,41 +95,80 @@ def test_latency_counts_from_the_push_and_only_for_pushes_of_the_account() -> No
     assert tally.latency_percentile("enos-demo", 50) is None
 
 
-def test_an_events_line_names_its_account_and_fits_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    event = UpgradeEvent(
-        device_id="9d6f4f3e-64cb-4f2b-a1ca-5b0d8a2f3e11",
-        cloud="oceanconnect",
-        account="oceanconnect-demo",
-        channel="software",
-        revision=7,
-        previous_status="downloading",
-        status="succeeded",
-        phase="terminal",
-        stalled=False,
-        needs_confirmation=False,
-        correction=False,
-        attempt=Attempt(
-            attempt_id="a",
-            number=1,
-            from_version="2020.01",
-            target_version="2020.02",
-            retries=0,
-            started_at_ms=1,
-        ),
+EVENT = UpgradeEvent(
+    device_id="9d6f4f3e-64cb-4f2b-a1ca-5b0d8a2f3e11",
+    cloud="oceanconnect",
+    account="oceanconnect-demo",
+    channel="0",
+    revision=7,
+    previous_status="downloading",
+    status="verifying",
+    claimed="succeeded",
+    phase="active",
+    stalled=False,
+    needs_confirmation=False,
+    correction=False,
+    attempt=Attempt(
+        attempt_id="a",
+        number=1,
+        from_version="2020.01",
         target_version="2020.02",
-        confirmed=True,
-        observed_at_ms=1,
-        evidence=Evidence(origin="sweep", name="subOperations"),
+        retries=0,
+        started_at_ms=1,
+    ),
+    progress=100,
+    target_version="2020.02",
+    confirmed=False,
+    observed_at_ms=1,
+    evidence=Evidence(
+        origin="push",
+        name="statusReport",
+        position=Position(partition="event/3", ledger=1, entry=1, batch_index=-1, publish_time_at_ms=1_000),
+    ),
+)
+
+
+def told(event: UpgradeEvent, arrived_at_ms: float = 2_205.0) -> Happening:
+    return Happening(
+        kind="ota.upgrade.status_changed", event=msgspec.to_builtins(event), arrived_at_ms=arrived_at_ms
     )
 
-    Screen(all_events=False).show_event(
-        Happening(kind="ota.upgrade.status_changed", event=msgspec.to_builtins(event), arrived_at_ms=2.0)
-    )
+
+def test_an_events_line_names_its_account_in_short_and_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Screen(all_events=False).show_event(told(EVENT))
 
     line = capsys.readouterr().out.rstrip("\n")
-    assert line.startswith("oceanconnect  ")
-    assert "  9d6f4f3e-64… /software  downloading → succeeded  2020.01 → 2020.02" in line
+    assert re.fullmatch(
+        r"ocean    1205  \d\d:\d\d:\d\d  9d6f4f3… /0  "
+        r"downloading → verifying  2020\.01 → 2020\.02  claims succeeded",
+        line,
+    )
     assert len(line) <= TERMINAL_WIDTH
+
+
+def test_an_event_that_was_asked_for_has_no_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = msgspec.structs.replace(EVENT, evidence=Evidence(origin="sweep", name="subOperations"))
+
+    Screen(all_events=False).show_event(told(asked))
+
+    assert re.match(r"ocean       -  \d\d:", capsys.readouterr().out)
+
+
+def test_on_a_terminal_an_event_is_one_line_whatever_its_remarks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(TERMINAL_WIDTH))
+    failed = msgspec.structs.replace(EVENT, claimed="failed", reason=Reason(code="signature_invalid"))
+
+    Screen(all_events=False).show_event(told(failed))
+
+    (line,) = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert len(line) <= TERMINAL_WIDTH
+    assert line.endswith("…")
+    assert "claims failed" in line
 
 
 def test_progress_is_counted_and_shown_only_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,7 +189,7 @@ def test_campaigns_are_told_one_by_one_without_a_terminal(capsys: pytest.Capture
 
     Screen(all_events=False).show_campaigns(reports, Tally())
 
-    assert capsys.readouterr().out == "-- upgrades ended: tuya 34/100, oceanconnect 0/20; 0 events\n"
+    assert capsys.readouterr().out == "-- upgrades ended: tuya 34/100, ocean 0/20; 0 events\n"
 
 
 def test_devices_that_differ_are_named_with_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
