@@ -106,11 +106,11 @@ class Demo:
             beside = [group.create_task(task) for task in (sandbox.watch(), self._follow(servers))]
             reports = await self._upgrade(control, fleet)
             with StateTable(servers) as table:
-                with self._screen.waiting("the state table tells the truth"):
+                with self._screen.waiting("wait until the state table tells the truth"):
                     await await_truth(control_url, table, within_s=_CONVERGE_WITHIN_S)
                 watching.cancel()
                 # Only what is at rest can be compared: an event between two readings would look like a hole.
-                with self._screen.waiting("the bridge stops"):
+                with self._screen.waiting("stop the bridge"):
                     stopped = await bridge.stop()
                 requests = {
                     part.account: await _call(control, "GET", "/requests", params={"account": part.account})
