@@ -94,7 +94,7 @@ def effort_table(result: Result, tally: Tally) -> Table:
     """What each cloud pushed and was asked, and how soon a push was an event."""
     table = Table(
         *("cloud", "events", "pushes", "lost", "push to event p50 / p99", "requests", "at most"),
-        title="What it took: pushes and how soon they were events; requests to confirm and to learn what was lost",
+        title="What it took: pushes, how soon they were events, requests to confirm and to fill gaps",
         title_justify="left",
         box=SIMPLE_HEAD,
     )
@@ -122,6 +122,7 @@ def notes(result: Result, tally: Tally) -> Iterator[str]:
             yield note
     kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in tally.kinds.most_common())
     yield from wrap(f"{tally.events} events: {kinds}", _LINE_WIDTH)
+    yield "at most: requests in the time over which that cloud counts them, of those that it allows"
     yield f"{result.attempts.began} attempts began; phantom: told, never begun; merged: two told as one"
 
 
