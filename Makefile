@@ -16,7 +16,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*##/  make \1\t/p' Makefile | expand -t 16
 
-demo: need-java setup  ## Real brokers, a simulated cloud, the bridge: watch 200 devices upgrade (about 2 minutes)
+demo: need-java setup  ## Real brokers, five simulated clouds, the bridge: watch 200 devices upgrade (about 2 minutes)
 	$(BIN)/python -m deploy.sandbox.demo
 
 sandbox: need-java setup  ## Keep brokers and simulated clouds up, to start a bridge or write a consumer against

@@ -26,7 +26,7 @@ def main() -> int:
 
 async def _serve(directory: Path) -> int:
     began = time.monotonic()
-    _say("Starting Pulsar, Kafka and the simulated cloud ...")
+    _say("Starting Pulsar, Kafka and the simulated clouds ...")
     async with Sandbox(directory, announce=_say) as sandbox:
         _say(f"The sandbox is up ({time.monotonic() - began:.1f} s).\n\n{_introduction(sandbox)}\n")
         await sandbox.watch()

@@ -35,6 +35,7 @@ _PRECEDENCE = (
     "idle",
 )
 """A device's status is that of its most interesting channel."""
+_ROWS = (*_PRECEDENCE, "removed", "(missing)")
 _COMPARE_PERIOD_S = 1.0
 
 Truth = Mapping[str, Any]
@@ -54,7 +55,10 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """How many of the devices are shown as they are; `by_status` counts devices: (truth, state)."""
+    """How many of the devices are shown as they are; `by_status` counts devices: (truth, state).
+
+    A removed device counts as `removed`. One that is missing and may be counts as it is.
+    """
 
     devices: int
     equal: int
@@ -101,14 +105,12 @@ def compare_truth_and_state(truths: Iterable[Truth], states: Mapping[str, State]
         equal += not found
         differences += found
         counts["truth"][_device_status(truth)] += 1
-        counts["state"][state["status"] if state is not None else "(missing)"] += 1
+        counts["state"][_shown_status(truth, state, may_be_missing=not found)] += 1
     for device_id in sorted(set(states) - known):
         differences.append(
             Difference(device_id=device_id, what="device", truth="unknown", state=states[device_id]["status"])
         )
-    rows = [
-        status for status in (*_PRECEDENCE, "(missing)") if any(count[status] for count in counts.values())
-    ]
+    rows = [status for status in _ROWS if any(count[status] for count in counts.values())]
     return Comparison(
         devices=len(known),
         equal=equal,
@@ -260,6 +262,14 @@ def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:
                 )
 
 
+def _shown_status(truth: Truth, state: State | None, *, may_be_missing: bool) -> str:
+    if state is None:
+        return _device_status(truth) if may_be_missing else "(missing)"
+    return "removed" if "removed_at_ms" in state else str(state["status"])
+
+
 def _device_status(truth: Truth) -> str:
+    if truth["removed"]:
+        return "removed"
     statuses = {channel["status"] for channel in truth["channels"]}
     return next(status for status in _PRECEDENCE if status in statuses)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.sandbox.demo.fleet import FEWEST
 from deploy.sandbox.demo.screen import Screen
 from deploy.sandbox.demo.story import Demo, DemoOrder
 from deploy.sandbox.interruption import run_until_interrupted
@@ -18,10 +19,10 @@ def main() -> int:
     began = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sandbox.demo",
-        description="Upgrade a fleet on a simulated cloud and watch the real bridge tell it.",
+        description="Upgrade a fleet of five simulated clouds and watch the real bridge tell it.",
     )
-    parser.add_argument("--devices", type=int, default=200)
-    parser.add_argument("--rate-per-s", type=float, default=10.0, help="upgrades started each second")
+    parser.add_argument("--devices", type=int, default=200, help="of all clouds together")
+    parser.add_argument("--rate-per-s", type=float, default=20.0, help="upgrades started each second")
     parser.add_argument("--push-drop", type=float, default=0.1, help="share of pushes that get lost")
     parser.add_argument("--seed", type=int, default=1, help="the same seed, the same upgrades")
     parser.add_argument("--all", action="store_true", help="show progress events as well")
@@ -29,6 +30,8 @@ def main() -> int:
         "--directory", type=Path, default=PROJECT / "build" / "demo", help="where its files go"
     )
     arguments = parser.parse_args()
+    if arguments.devices < FEWEST:
+        parser.error(f"--devices: {FEWEST} clouds need at least one each")
     order = DemoOrder(
         directory=arguments.directory.absolute(),
         devices=arguments.devices,

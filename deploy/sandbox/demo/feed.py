@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -23,6 +23,11 @@ class Happening(Struct, frozen=True, kw_only=True):
     arrived_at_ms: float
 
     @property
+    def account(self) -> str:
+        """The account that it is about."""
+        return str(self.event["account"])
+
+    @property
     def latency_ms(self) -> float | None:
         """From the cloud's push to us; None for what the bridge had asked for or concluded."""
         position = self.event["evidence"].get("position")
@@ -34,7 +39,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.kinds: Counter[str] = Counter()
-        self.latencies_ms: list[float] = []
+        self.accounts: Counter[str] = Counter()
+        """Events of each."""
+        self._latencies_ms: dict[str, list[float]] = defaultdict(list)
 
     @property
     def events(self) -> int:
@@ -44,13 +51,14 @@ class Tally:
     def add(self, happening: Happening) -> None:
         """Count one more."""
         self.kinds[happening.kind] += 1
+        self.accounts[happening.account] += 1
         if (latency_ms := happening.latency_ms) is not None:
-            self.latencies_ms.append(latency_ms)
+            self._latencies_ms[happening.account].append(latency_ms)
 
-    def latency_percentile(self, percent: float) -> float:
-        """Return the latency that `percent` of the pushed events stay below; 0 before the first."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0
+    def latency_percentile(self, account: str, percent: float) -> float | None:
+        """Return the latency that `percent` of an account's pushed events stay below; None where none was pushed."""
+        ordered = sorted(self._latencies_ms.get(account, ()))
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else None
 
 
 async def follow(bootstrap_servers: str, prefix: str = "ota") -> AsyncGenerator[Happening, None]:

@@ -6,9 +6,15 @@ from typing import Any
 
 import pytest
 
-from deploy.sandbox.demo.story import verdict
+from deploy.sandbox.demo.result import Result
 from deploy.sandbox.public_topics import PublicRecord
-from deploy.sandbox.verify import AttemptCount, compare_truth_and_state, count_attempts, find_broken_revisions
+from deploy.sandbox.verify import (
+    AttemptCount,
+    Comparison,
+    compare_truth_and_state,
+    count_attempts,
+    find_broken_revisions,
+)
 
 
 def truth(*channels: tuple[str, str, str | None], removed: bool = False) -> dict[str, Any]:
@@ -116,6 +122,21 @@ def test_devices_are_counted_by_the_status_of_their_most_interesting_channel() -
     assert comparison.by_status == {"installing": (1, 0), "succeeded": (0, 1)}
 
 
+def test_a_removed_device_is_counted_as_removed_and_one_that_may_be_missing_as_it_is() -> None:
+    gone = truth(("0", "cancelled", "1"), removed=True)
+    shown = {"d1": state(("0", "cancelled", "1"), removed_at_ms=1)}
+    at_rest = truth(("0", "idle", "1"))
+    working = truth(("0", "installing", "1"))
+
+    assert compare_truth_and_state([gone], shown).by_status == {"removed": (1, 1)}
+    assert compare_truth_and_state([gone], {"d1": state(("0", "cancelled", "1"))}).by_status == {
+        "cancelled": (0, 1),
+        "removed": (1, 0),
+    }
+    assert compare_truth_and_state([at_rest], {}).by_status == {"idle": (1, 1)}
+    assert compare_truth_and_state([working], {}).by_status == {"installing": (1, 0), "(missing)": (0, 1)}
+
+
 def test_revisions_that_rise_by_one_to_the_states_are_whole() -> None:
     assert find_broken_revisions([event(5), event(6), event(7)], {"d1": state(("0", "idle", "1"))}) == []
 
@@ -192,7 +213,12 @@ def test_the_demo_fails_for_a_wrong_state_a_broken_revision_or_a_phantom() -> No
     right = compare_truth_and_state([truth(("0", "failed", "1"))], {"d1": state(("0", "failed", "1"))})
     wrong = compare_truth_and_state([truth(("0", "failed", "1"))], {"d1": state(("0", "succeeded", "1"))})
 
-    assert verdict(right, AttemptCount(began=1, merged=1), []) == 0
-    assert verdict(wrong, AttemptCount(began=1), []) == 1
-    assert verdict(right, AttemptCount(began=1), ["a hole"]) == 1
-    assert verdict(right, AttemptCount(began=1, phantom=1), []) == 1
+    def exit_code(comparison: Comparison, attempts: AttemptCount, broken_revisions: list[str]) -> int:
+        return Result(
+            clouds=(), comparison=comparison, attempts=attempts, broken_revisions=broken_revisions
+        ).exit_code
+
+    assert exit_code(right, AttemptCount(began=1, merged=1), []) == 0
+    assert exit_code(wrong, AttemptCount(began=1), []) == 1
+    assert exit_code(right, AttemptCount(began=1), ["a hole"]) == 1
+    assert exit_code(right, AttemptCount(began=1, phantom=1), []) == 1
