@@ -96,10 +96,9 @@ def _where(parting: Parting) -> str:
     if parting.at is None:
         return "every event is the same: no event tells of this"
     if parting.published == parting.replayed:
-        return f"first at {printable(parting.at)}: {parting.published} says something else"
-    return (
-        f"first at {printable(parting.at)}: published {parting.published or 'nothing'},"
-        f" replayed {parting.replayed or 'nothing'}"
+        return printable(f"first at {parting.at}: {parting.published} says something else")
+    return printable(
+        f"first at {parting.at}: published {parting.published or 'nothing'}, replayed {parting.replayed or 'nothing'}"
     )
 
 

@@ -85,7 +85,7 @@ class ToldLog:
     def take(self, record: ConsumerRecord) -> None:
         """Add an event as it stands on the topic. Raises msgspec.MsgspecError for anything else."""
         event = _decode(record.value or b"")
-        event_type = dict(record.headers).get("ce_type", b"").decode()
+        event_type = dict(record.headers).get("ce_type", b"").decode(errors="replace")
         kind = ToldKind(label(event_type, event.status), event.channel, event.evidence.origin == "bridge")
         number = self._numbers.get(kind)
         if number is None:
