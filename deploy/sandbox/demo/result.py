@@ -22,7 +22,7 @@ from deploy.sandbox.verify import AttemptCount, Comparison
 _LINE_WIDTH = 100
 _MOST_SENTENCES = 50
 _NOTES = {
-    "installing": "installing: these devices never end, at their clouds; the bridge tells that they stalled",
+    "installing": "installing: these never end at their clouds; told as stalled, like all that rests for 15 s here",
     "available": "available: the upgrade ended, and a newer version is on offer for another channel (its MCU, say)",
     "removed": "removed: these left their account in the middle of an upgrade",
 }

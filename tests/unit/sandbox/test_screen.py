@@ -236,7 +236,7 @@ def test_a_newcomer_learns_what_each_cloud_took_and_what_is_counted(
     assert rows["removed"].split()[1:] == ["·", "·", "·", "·", "1", "=", "1", "1", "=", "1"]
     assert "31 of 31" in rows["are"]
     assert "available: the upgrade ended, and a newer version is on offer for another channel" in shown
-    assert "installing: these devices never end" in shown
+    assert "installing: these never end at their clouds" in shown
     assert rows["tuya-cloud"].split()[1:7] == ["1", "12", "3", "40", "/", "40"]
     assert rows["enos"].split()[1:5] == ["1", "none", "only", "asked"]
     assert rows["enos"].rstrip().endswith("  7   7 of 100 in 60 s")
