@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from typing import Final
 
 import structlog
@@ -86,6 +86,8 @@ class AccountIngest:
         self._gateway: GatewayThread | None = None
         self._group: asyncio.TaskGroup | None = None
         self._writing: set[asyncio.Task[None]] = set()
+        self._writes = 0
+        """Of these, what waits for the sink to confirm; others wait for a dead letter."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -117,11 +119,12 @@ class AccountIngest:
                         self._await_end(gateway),
                     )
                 ]
-                await self._until(stop)
-                deadline_at = self._deadline_at()
-                for chore in chores:
-                    chore.cancel()
-                await self._finish(gateway, deadline_at - _CLOSE_SHARE * self._close_deadline_s)
+                with self._beginning_no_write_when_cancelled():
+                    await stop.wait()
+                    deadline_at = self._deadline_at()
+                    for chore in chores:
+                        chore.cancel()
+                    await self._finish(gateway, deadline_at - _CLOSE_SHARE * self._close_deadline_s)
         except BaseExceptionGroup as group:
             stopped, others = group.split(AccountStopped)
             if others is not None or stopped is None:
@@ -135,11 +138,12 @@ class AccountIngest:
             await gateway.close(within_s=max(left_s, _LEAST_CLOSE_S))
         self._watch.stopped(None)
 
-    async def _until(self, stop: asyncio.Event) -> None:
+    @contextlib.contextmanager
+    def _beginning_no_write_when_cancelled(self) -> Iterator[None]:
+        """A write that ends from then on begins no other one: the group would wait for it."""
         try:
-            await stop.wait()
+            yield
         except asyncio.CancelledError:
-            # A write that ends now must not begin another: the group would wait for it.
             self._group = None
             raise
 
@@ -198,12 +202,13 @@ class AccountIngest:
 
     def _write_waiting(self) -> None:
         """Write what waits: at once, unless so much is being written that it had better wait for company."""
-        while self._waiting and len(self._writing) < WRITES and self._group is not None:
+        while self._waiting and self._writes < WRITES and self._group is not None:
             taken = [self._waiting.popleft()]
             count = len(taken[0].piece.records)
             while self._waiting and count + len(self._waiting[0].piece.records) <= WRITE_RECORDS:
                 taken.append(self._waiting.popleft())
                 count += len(taken[-1].piece.records)
+            self._writes += 1
             task = self._group.create_task(self._ending_all(self._write(taken)))
             self._writing.add(task)
             task.add_done_callback(self._written)
@@ -230,13 +235,24 @@ class AccountIngest:
         try:
             refused = await self._sink.write(records)
         except SinkClosed as closed:
-            for piece in confirmed_part([delivered.piece for delivered in taken], closed.confirmed):
-                self._gateway_thread().acknowledge(piece)
+            self._confirm_part(taken, closed.confirmed)
             raise
+        finally:
+            self._writes -= 1
         if refused:
             await self._confirm_but(refused, taken)
         else:
             self._confirm(taken)
+
+    def _confirm_part(self, taken: Sequence[_Delivered], count: int) -> None:
+        """Confirm what the first `count` records came of, and acknowledge what that ends of a slice."""
+        parts = confirmed_part([delivered.piece for delivered in taken], count)
+        for delivered, part in zip(taken, parts, strict=False):
+            if part is delivered.piece:
+                self._confirm([delivered])
+            elif self._pending[part.partition][0] is delivered:
+                # A part of a slice, all before which is acknowledged.
+                self._gateway_thread().acknowledge(part)
 
     def _confirm(self, taken: Sequence[_Delivered]) -> None:
         for delivered in taken:
@@ -252,6 +268,7 @@ class AccountIngest:
         letters = [origins[index] for index in refused]
         incomplete = {id(delivered) for delivered, _ in letters}
         self._confirm([delivered for delivered in taken if id(delivered) not in incomplete])
+        self._write_waiting()
         await self._write_letters([(delivered.piece, index) for delivered, index in letters])
         self._confirm([delivered for delivered in taken if id(delivered) in incomplete])
 
@@ -328,7 +345,8 @@ class AccountIngest:
                 messages=messages,
                 reason="Kafka did not confirm in time; the gateway delivers them again",
             )
-            self._waiting.clear()
+            # What is delivered from now on is not begun.
+            self._group = None
             for task in self._writing:
                 task.cancel()
             return

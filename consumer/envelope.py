@@ -31,6 +31,8 @@ DATA_FIRST: Final = b'{"data":"'
 AFTER_DATA: Final = b'","protocol":%d,'
 """How it goes on behind the base64 of `data`."""
 
+PROTOCOL: Final = b'"protocol"'
+
 _decode = msgspec.json.Decoder(Envelope).decode
 
 _PLAIN_PROTOCOLS: Final = range(10, 100)

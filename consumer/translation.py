@@ -14,7 +14,7 @@ import structlog
 
 from consumer.dead_letters import dead_letter
 from consumer.decryption import AccountKey
-from consumer.envelope import AFTER_DATA, DATA_FIRST, Envelope, open_envelope
+from consumer.envelope import AFTER_DATA, DATA_FIRST, PROTOCOL, Envelope, open_envelope
 from consumer.errors import IdConflict, Rejected
 from consumer.messages import DeviceOtaProgress, Message, Unlisted, decode_body, unrecognised_members
 from consumer.normalise import Push, hint, is_unknown_status, observe
@@ -57,7 +57,8 @@ class Translator:
     def is_filtered(self, payload: bytes) -> bool:
         """Tell, without decoding it, whether a message is of a filtered protocol, and count it: nine of ten are.
 
-        It knows the form in which the platform writes; what is written otherwise `translate` filters.
+        It knows the form in which the platform writes; what is written otherwise `translate` filters. What follows
+        the protocol is not read, but that it ends like an envelope and names no second protocol.
         """
         if len(payload) > self._size_limit or not payload.startswith(DATA_FIRST):
             return False
@@ -65,6 +66,8 @@ class Translator:
         end = payload.find(b'"', len(DATA_FIRST))
         for start, protocol in self._filtered_starts:
             if payload.startswith(start, end):
+                if payload.count(PROTOCOL, end) > 1 or not payload.endswith(b"}"):
+                    return False
                 self._counters.filtered[protocol] += 1
                 return True
         return False

@@ -205,3 +205,39 @@ def test_a_second_key_is_found_whatever_length_it_has() -> None:
     text = compact(_GOOD).decode()
     for first in ("", "Q", "QUJDQUJD"):
         assert _refused(text.replace('{"data"', f'{{"data":"{first}","data"').encode()) == "duplicate_key"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        # As long as the platform's own form would be, but for a second key that fills what a shorter member left.
+        b'{"data":"QUJD","protocol":20,"pv":"2.0","sign":"00","t":5,"t":17}'.ljust(0),
+        b'{"data":"QUJD","protocol":20,"pv":"2.0","t":1668363150300,"pv":"2"}',
+        b'{"data":"QUJD","protocol":20,"pv":"2","sign":"0","t":1668363150300,"pv":"2"}',
+        b'{"data":"QUJD","protocol":20,"pv":"2.0","sign":"0","t":1668363150300,"encryptVersion":"v","pv":"2.0"}',
+    ],
+)
+def test_no_condition_of_the_platforms_own_form_lets_a_second_key_pass(payload: bytes) -> None:
+    assert _refused(payload) == "duplicate_key"
+
+
+def _filled(members: str, missing: int) -> bytes:
+    """Fill up with a second, shorter `pv`, so that the length alone would be that of the platform's own form."""
+    return ("{" + members + ',"pv":"' + "2" * (missing - len(',"pv":""')) + '"}').encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "missing"),
+    [
+        # Twelve digits less of a time; `"sign":"",` less; both are what a second key could hide in.
+        ('"data":"QUJD","protocol":20,"sign":"00","t":5', len('"pv":"",') + 11),
+        ('"data":"QUJD","protocol":20,"t":1668363150300', len('"pv":"","sign":"",')),
+    ],
+)
+def test_what_is_as_long_as_the_platforms_own_form_is_not_so_by_that_alone(
+    members: str, missing: int
+) -> None:
+    once = _filled(members, missing)
+    twice = once[:-1] + b',"pv":"2"}'
+    assert open_envelope(once, _LIMIT)[0].protocol == 20
+    assert _refused(twice) == "duplicate_key"

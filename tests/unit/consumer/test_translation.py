@@ -249,6 +249,8 @@ def test_a_report_in_the_platforms_form_is_filtered_without_decoding_it(protocol
         b'{"data":"","x":{"data":"","protocol":4},"protocol":20}',
         b'{"protocol":4,"data":"QUJD","pv":"2.0","t":1}',
         b'{"data":"',
+        b'{"data":"QUJD","protocol":4,"protocol":20,"pv":"2.0","t":1}',
+        b'{"data":"QUJD","protocol":4,"pv":"2.0","sig',
         b'{"data":"' + b"Q" * 1024 * 1024 + b'","protocol":4,"pv":"2.0","t":1}',
     ],
 )
