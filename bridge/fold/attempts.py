@@ -8,10 +8,20 @@ from msgspec.structs import replace
 
 from bridge.fold import lookups, outcomes
 from bridge.fold.channel import ChannelTurn
-from bridge.fold.clock import ms, pushed_at
-from bridge.fold.versions import lags_adopted_success, learn_versions, names_another, version_proof
-from schemas import PHASES, Observation, Reason, Status
+from bridge.fold.clock import asked_at, ms, pushed_at
+from bridge.fold.versions import (
+    has_moved,
+    lags_adopted_success,
+    learn_versions,
+    names_another,
+    runs_another,
+    tells_foreign_version,
+    version_proof,
+)
+from schemas import PHASES, Attempt, Observation, Reason, Status
 
+_SUCCESS_TOLD: Final = ("success", "mismatch")
+"""R5: a success was answered once, without its version."""
 _RANK: Final[dict[Status, int]] = {"pending": 1, "downloading": 2, "installing": 3, "verifying": 4}
 """R4: inside an attempt the status only rises."""
 
@@ -28,6 +38,8 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
         if channel.shown.phase == "terminal" and not _reopens(channel, claimed, at_ms):
             channel.turn.count("too_early_to_open")
             lookups.on_hint(channel.turn)
+            if claimed is not None and claimed != channel.shown.outcome:
+                outcomes.keep_claim(channel, claimed, at_ms)
             return
         _open_by_push(channel, observation, claimed, at_ms)
     elif not is_late and names_another(channel, observation):
@@ -45,7 +57,8 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
         _open_by_push(channel, observation, None, at_ms)
     else:
         channel.know()
-        _raise(channel, observation, status, at_ms, confirmed=False)
+        if not _raise(channel, observation, status, at_ms, confirmed=False):
+            _may_be_another(channel, at_ms)
         _progress(channel, observation.progress, may_fall=not is_late)
 
     book = channel.book
@@ -55,7 +68,8 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
 
 def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
     """R4: progress moves no status and never falls, except when the cloud itself starts over. 100 is not success."""
-    if channel.open_attempt is None:
+    attempt = channel.open_attempt
+    if attempt is None:
         lookups.on_hint(channel.turn)
         return
 
@@ -68,12 +82,20 @@ def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
     is_late = answered_at_ms is not None and at_ms < answered_at_ms
     channel.know()
     _progress(channel, observation.progress, may_fall=not is_late and channel.shown.status != "verifying")
+    if channel.shown.attempt is not None and channel.shown.attempt.retries > attempt.retries:
+        _may_be_another(channel, at_ms)
 
 
 def precedes_attempt(channel: ChannelTurn, at_ms: int) -> bool:
     """R2: whether a push speaks of an earlier attempt than the open one."""
-    attempt = channel.open_attempt
-    return attempt is not None and at_ms < attempt.started_at_ms - ms(channel.turn.policy.clock_margin_s)
+    attempt, pushed_at_ms, policy = channel.open_attempt, channel.book.pushed_at_ms, channel.turn.policy
+    if attempt is None:
+        return False
+
+    # One that an answer opened began before it was asked; nothing begins so soon after an earlier one's end (R3).
+    is_answered = pushed_at_ms is None or pushed_at_ms < attempt.started_at_ms
+    margin_s = policy.reopen_after_s if is_answered else policy.clock_margin_s
+    return at_ms < attempt.started_at_ms - ms(margin_s)
 
 
 def follows_claim(channel: ChannelTurn, at_ms: int) -> bool:
@@ -129,6 +151,12 @@ def _active_in_attempt(
         if lags_adopted_success(channel, observation, asked_at_ms):
             channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
             return
+        if outcomes.is_past_claim(channel, asked_at_ms):
+            # What runs so long after the claim is another attempt, of the same target or of none that was named.
+            if channel.twice("active", asked_at_ms, channel.turn.policy.twice_apart_s):
+                outcomes.end_replaced(channel, asked_at_ms)
+                _open(channel, observation, status, asked_at_ms)
+            return
         channel.not_seen()
         _fill(channel, observation)
         _raise(channel, observation, status, asked_at_ms, confirmed=True)
@@ -136,8 +164,18 @@ def _active_in_attempt(
         return
 
     if version_proof(channel, observation):
+        shown, claimed_at_ms = channel.shown, channel.book.claimed_at_ms
         channel.settle("succeeded", asked_at_ms, confirmed=True)
         channel.flush()
+        if shown.claimed in ("failed", "timed_out") and claimed_at_ms is not None:
+            # Its version proves this one: the failure that was claimed is the other one's.
+            _open(channel, observation, status, claimed_at_ms)
+            outcomes.on_claim(channel, shown.claimed, shown.reason, claimed_at_ms)
+            return
+    elif tells_foreign_version(channel, observation) and not channel.twice(
+        f"other {observation.target_version}", asked_at_ms, channel.turn.policy.twice_apart_s
+    ):
+        return
     elif outcomes.is_young_claim(channel, asked_at_ms):
         # What was claimed may be the other one's end, which this answer still lags; the claim's lookups tell.
         return
@@ -174,12 +212,16 @@ def _open_by_push(channel: ChannelTurn, observation: Observation, claimed: Statu
 
 def _open_by_answer(channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int) -> None:
     """R3: an answer opens an attempt; after a terminal status only for another task or target, or seen twice."""
+    kept = outcomes.kept_claim(channel, asked_at_ms)
     if (
         channel.shown.phase != "terminal"
-        or names_another(channel, observation)
+        or kept is not None
+        or (names_another(channel, observation) and not tells_foreign_version(channel, observation))
         or channel.twice("active", asked_at_ms, channel.turn.policy.twice_apart_s)
     ):
-        _open(channel, observation, status, asked_at_ms)
+        _open(channel, observation, status, asked_at_ms if kept is None else kept[1])
+        if kept is not None:
+            outcomes.on_claim(channel, kept[0], None, kept[1])
 
 
 def _open(
@@ -235,18 +277,48 @@ def _learn_package(channel: ChannelTurn, observation: Observation) -> None:
         channel.update_attempt(replace(attempt, package=package))
 
 
+def _learn_from_version(channel: ChannelTurn, observation: Observation, attempt: Attempt) -> None:
+    """R3, R19: an `available` that is pending tells as a pending answer does what runs before, not what is to come."""
+    current = observation.current_version
+    if channel.book.assumes_from or current in (None, observation.target_version, attempt.target_version):
+        return
+
+    channel.update_attempt(replace(attempt, from_version=current))
+
+
 def _raise(
     channel: ChannelTurn, observation: Observation, status: Status, at_ms: int, *, confirmed: bool
-) -> None:
-    """R4: a status only rises; a value that covers download and installation alike never moves between them."""
+) -> bool:
+    """R4: a status only rises; a value that covers download and installation alike never moves between them.
+
+    Return whether it rose.
+    """
     shown = channel.shown
     is_same = status == shown.status or (
         observation.undivided and shown.status in ("downloading", "installing")
     )
     if not is_same and _RANK.get(status, 0) > _RANK.get(shown.status, 0):
         channel.move(status, at_ms, confirmed=confirmed)
-    elif is_same and confirmed and not shown.confirmed:
+        return True
+
+    if is_same and confirmed and not shown.confirmed:
         channel.shown = replace(channel.shown, confirmed=True)
+    return False
+
+
+def _may_be_another(channel: ChannelTurn, at_ms: int) -> None:
+    """R4: what does not rise may be a retry, or the next attempt after an end that nobody told: ask, past the lag.
+
+    Not while a push or an answer is young: a device that repeats itself is asked about rarely.
+    """
+    book, policy = channel.book, channel.turn.policy
+    if book.pushed_at_ms is not None and at_ms - book.pushed_at_ms < ms(policy.reopen_after_s):
+        return
+    is_asked = book.answered_at_ms is not None and at_ms - book.answered_at_ms < ms(policy.early_answer_s)
+    if is_asked and book.seen not in _SUCCESS_TOLD:
+        return
+
+    channel.turn.want_lookup(policy.api_lag_s, "new_attempt")
 
 
 def _progress(channel: ChannelTurn, progress: int | None, *, may_fall: bool) -> None:
@@ -264,12 +336,20 @@ def _progress(channel: ChannelTurn, progress: int | None, *, may_fall: bool) -> 
 
 def _show_rest(channel: ChannelTurn, observation: Observation, status: Status) -> None:
     """R19, no attempt open: a rest status tells nothing after a failure, after a success only a newer version."""
-    shown, offered = channel.shown, observation.target_version
-    channel.not_seen()
-    if shown.phase == "terminal":
-        target = None if shown.attempt is None else shown.attempt.target_version
+    shown, last, offered = channel.shown, channel.shown.attempt, observation.target_version
+    if shown.phase != "terminal":
+        channel.not_seen()
+    else:
+        # Where neither of the last attempt's versions runs, even its target is news.
+        target = None if last is None or runs_another(channel, observation) else last.target_version
         is_news = shown.outcome == "succeeded" and status == "available"
         if not is_news or offered is None or offered in (shown.current_version, target):
+            channel.not_seen()
+            return
+        # After a confirmed success the version from before may be an old answer's.
+        is_back = shown.confirmed and last is not None and shown.current_version == last.from_version
+        apart_s = channel.turn.policy.twice_apart_s
+        if is_back and not channel.twice("back", asked_at(observation), apart_s):
             return
 
     channel.rest(status)
@@ -291,18 +371,22 @@ def _rest_in_attempt(
     waits_for_start = shown.status == "pending" and not shown.confirmed and not shown.stalled
     if waits_for_start and status == "available":
         channel.not_seen()
+        _learn_from_version(channel, observation, attempt)
         return
 
+    current, told = shown.current_version, channel.book.seen or ""
+    # A success that an answer told without its target running, before the cloud forgot it.
+    was_success = told in _SUCCESS_TOLD and has_moved(channel)
     # Two answers of one version: one from before the attempt and one from after its success are not the same word.
-    if not channel.twice(f"rest {shown.current_version}", asked_at_ms, channel.turn.policy.twice_apart_s):
+    what = told if was_success else f"rest {current}"
+    if not channel.twice(what, asked_at_ms, channel.turn.policy.twice_apart_s):
         return
 
-    current = shown.current_version
     if attempt.from_version is None or current is None:
         channel.abandon(asked_at_ms)
-    elif (
+    elif was_success or (
         attempt.target_version is None
-        and current != attempt.from_version
+        and has_moved(channel)
         and observation.target_version in (None, current)
     ):
         channel.settle("succeeded", asked_at_ms, confirmed=False)

@@ -60,6 +60,8 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """No answer showed the open attempt's `from_version` running: it is the target of an adopted success (R3)."""
     ended_by_claim_at_ms: int | None = None
     """Vendor's clock: the claim with which the latest attempt ended; later pushes are compared with it (R3)."""
+    online_at_ms: int | None = None
+    """Vendor's clock: the latest online push of the open attempt, which a late claim may precede (R6)."""
 
 
 class Bookkeeping(Struct, array_like=True, gc=False):

@@ -75,7 +75,9 @@ class ChannelTurn:
         shown, book = self.shown, self.book
         number = 1 if shown.attempt is None else shown.attempt.number + 1
         self._forget_claim()
-        book.previous_outcome = shown.outcome
+        # An attempt that was withdrawn for all that is known may have had another end, which the cloud tells late.
+        is_known = shown.outcome != "cancelled" or shown.confirmed
+        book.previous_outcome = shown.outcome if is_known else "unknown"
         book.settled_at_ms = book.vendor_timeout_s = book.ended_by_claim_at_ms = None
         from_version = from_version or self._version_before()
         book.assumes_from = from_version != shown.current_version
@@ -114,7 +116,7 @@ class ChannelTurn:
         book.claimed_at_ms = at_ms
         book.claim_observed_at_ms = self.turn.now_ms
         book.claim_answered_at_ms = None
-        book.online_after_claim = False
+        book.online_after_claim = book.online_at_ms is not None and book.online_at_ms > at_ms
         self._status("verifying", confirmed=False)
         self._reach("verifying", at_ms)
         self.shown = replace(self.shown, claimed=outcome, reason=reason)
@@ -218,10 +220,14 @@ class ChannelTurn:
         )
 
     def _version_before(self) -> str | None:
-        """R3: the version an attempt starts from; after an adopted success the cloud's own may be an old one."""
-        shown = self.shown
-        if shown.status == "succeeded" and not shown.confirmed and shown.attempt is not None:
-            return shown.attempt.target_version
+        """R3: the version an attempt starts from; after a success the cloud's may still, or again, be the old one."""
+        shown, last = self.shown, self.shown.attempt
+        if shown.status == "succeeded" and last is not None:
+            is_old = shown.current_version == last.from_version
+            if not shown.confirmed:
+                return last.target_version or (None if is_old else shown.current_version)
+            if is_old:
+                return last.target_version or shown.current_version
 
         return shown.current_version
 
@@ -246,6 +252,7 @@ class ChannelTurn:
     def _forget_claim(self) -> None:
         book = self.book
         book.claimed_at_ms = book.claim_observed_at_ms = book.claim_answered_at_ms = book.moved_at_ms = None
+        book.online_at_ms = None
         book.online_after_claim = False
         self.not_seen()
 

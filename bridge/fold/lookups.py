@@ -13,6 +13,7 @@ from schemas import Channel, LookupRequest, Observation, UpgradeState
 
 if TYPE_CHECKING:
     from bridge.fold.bookkeeping import Bookkeeping, ChannelBook
+    from bridge.fold.channel import ChannelTurn
     from bridge.fold.policy import Policy
 
 _BACKGROUND: Final = ("gap", "periodic")
@@ -36,6 +37,13 @@ def on_hint(turn: Turn) -> None:
 def on_online(turn: Turn) -> None:
     """R9: online with an open attempt is often the reboot after flashing: ask soon."""
     turn.want_lookup(turn.policy.online_lookup_s + turn.policy.jitter_s * _spread(turn), "online")
+
+
+def on_unclaimed_end(channel: ChannelTurn, asked_at_ms: int) -> None:
+    """R4: an answer ended an attempt that no push ended; a push just before may have been of the next one: ask."""
+    pushed_at_ms, policy = channel.book.pushed_at_ms, channel.turn.policy
+    if pushed_at_ms is not None and asked_at_ms - pushed_at_ms < ms(policy.early_answer_s):
+        channel.turn.want_lookup(policy.early_answer_s, "hint")
 
 
 def on_gap(turn: Turn) -> None:

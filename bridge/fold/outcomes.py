@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final, cast
+
 from msgspec.structs import replace
 
 from bridge.fold.channel import ChannelTurn
@@ -49,13 +51,21 @@ def on_answered_outcome(
     repeats = _repeats_previous(channel, status, asked_at_ms)
     # With the target unknown only a moved version is proof, and the last attempt's own may still be told late.
     if version_proof(channel, observation) and not (repeats and attempt.target_version is None):
+        is_next = status != "succeeded" and names_another(channel, observation)
         channel.settle("succeeded", asked_at_ms, confirmed=True)
+        if is_next:
+            # Its version proves this one; the failure is that of the other one that the answer names.
+            channel.flush()
+            _open_and_close(channel, observation, status, asked_at_ms)
     elif repeats:
         # A cloud shows the last attempt's outcome for a while after the next one began.
         if status != channel.shown.claimed:
-            turn.want_lookup(policy.contrary_lookup_s if is_claimed else policy.early_answer_s, "hint")
+            left_s = policy.early_answer_s - (asked_at_ms - attempt.started_at_ms) / 1000
+            turn.want_lookup(policy.contrary_lookup_s if is_claimed else max(left_s, 0.0), "hint")
     elif names_another(channel, observation) and not denies_itself(observation):
-        if channel.twice(f"other {status}", asked_at_ms, policy.twice_apart_s):
+        # A version that neither ran before nor was to come proves itself; anything else may be an old outcome.
+        is_proven = status == "succeeded" and runs_another(channel, observation)
+        if is_proven or channel.twice(f"other {status}", asked_at_ms, policy.twice_apart_s):
             end_replaced(channel, asked_at_ms)
             _open_and_close(channel, observation, status, asked_at_ms)
     elif is_claimed:
@@ -96,10 +106,35 @@ def on_deadline(channel: ChannelTurn) -> None:
     book.settled_at_ms = claimed_at_ms + waited_ms
 
 
+_KEPT: Final = "claim "
+
+
+def keep_claim(channel: ChannelTurn, claimed: Status, at_ms: int) -> None:
+    """R3: a claim contrary to an outcome that was told hardly before is a first word about the next attempt."""
+    channel.book.seen, channel.book.seen_at_ms = _KEPT + claimed, at_ms
+
+
+def kept_claim(channel: ChannelTurn, asked_at_ms: int) -> tuple[Status, int] | None:
+    """The claim that waits for an answer about its attempt, while it is young."""
+    seen, seen_at_ms = channel.book.seen, channel.book.seen_at_ms
+    if seen is None or seen_at_ms is None or not seen.startswith(_KEPT):
+        return None
+    if asked_at_ms - seen_at_ms >= channel.turn.policy.early_answer_s * 1000:
+        return None
+
+    return cast("Status", seen.removeprefix(_KEPT)), seen_at_ms
+
+
 def is_young_claim(channel: ChannelTurn, asked_at_ms: int) -> bool:
     """R5: whether an answer contrary to the claim may still be the cloud's lag."""
     claimed_at_ms, policy = channel.book.claimed_at_ms, channel.turn.policy
     return claimed_at_ms is not None and asked_at_ms - claimed_at_ms < policy.early_answer_s * 1000
+
+
+def is_past_claim(channel: ChannelTurn, asked_at_ms: int) -> bool:
+    """R4: whether the cloud's API, and the clock by which it is asked, can no longer lag the claim."""
+    claimed_at_ms, policy = channel.book.claimed_at_ms, channel.turn.policy
+    return claimed_at_ms is not None and asked_at_ms - claimed_at_ms >= 2 * policy.api_lag_s * 1000
 
 
 def adopt(channel: ChannelTurn) -> None:
@@ -169,7 +204,9 @@ def on_unannounced(
         )
     elif is_other or status != shown.status:
         what = f"{status} {observation.task_id} {observation.target_version} {observation.current_version}"
-        if channel.twice(what, asked_at_ms, policy.twice_apart_s):
+        kept = kept_claim(channel, asked_at_ms)
+        is_claimed = kept is not None and kept[0] == status
+        if is_claimed or channel.twice(what, asked_at_ms, policy.twice_apart_s):
             _open_and_close(channel, observation, status, asked_at_ms)
     else:
         channel.not_seen()
@@ -226,7 +263,7 @@ def _repeats_previous(channel: ChannelTurn, status: Status, asked_at_ms: int) ->
     attempt = channel.attempt
     return (
         attempt is not None
-        and status == channel.book.previous_outcome
+        and channel.book.previous_outcome in (status, "unknown")
         and asked_at_ms - attempt.started_at_ms < channel.turn.policy.early_answer_s * 1000
     )
 

@@ -10,6 +10,8 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     clock_margin_s: float = 2.0
     """R2: how well the vendor's clocks agree: an answer asked less than this after a pushed status is stale."""
+    api_lag_s: float = 10.0
+    """R2, R4: how long the cloud's API may not show yet what was pushed; clocks disagree by as much at most."""
     late_push_hint_s: float = 60.0
     """R2: a push older than the last answer by at most this is a hint."""
     stale_lookup_s: float = 3.5

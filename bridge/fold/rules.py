@@ -38,7 +38,7 @@ from bridge.fold.clock import asked_at, pushed_at
 from bridge.fold.device import Device
 from bridge.fold.events import TypedEvent
 from bridge.fold.turn import Turn
-from bridge.fold.versions import learn_versions, version_proof
+from bridge.fold.versions import learn_versions, names_another, version_proof
 from schemas import Evidence, LookupRequest, Observation, UpgradeState
 
 if TYPE_CHECKING:
@@ -277,7 +277,11 @@ def _on_pushed_status(channel: ChannelTurn, observation: Observation) -> None:
     elif book.answered_at_ms is not None and at_ms < book.answered_at_ms:
         if channel.open_attempt is not None:
             attempts.on_pushed_status(channel, observation, at_ms, is_late=True)
-        elif observation.claimed is None and attempts.follows_claim(channel, at_ms):
+        elif (
+            observation.claimed is None
+            and book.answered_at_ms - at_ms < 2 * policy.api_lag_s * 1000
+            and attempts.follows_claim(channel, at_ms)
+        ):
             attempts.on_pushed_status(channel, observation, at_ms, is_late=False)
         elif book.answered_at_ms - at_ms <= policy.late_push_hint_s * 1000:
             turn.count("late_push")
@@ -304,7 +308,9 @@ def _on_answered(channel: ChannelTurn, observation: Observation) -> None:
         turn.count("early_answer")
         learn_versions(channel, observation)
         attempt = channel.open_attempt
-        if attempt is not None and attempt.target_version is not None and version_proof(channel, observation):
+        is_named = attempt is not None and attempt.target_version is not None
+        # Where it is about another attempt, what the last push told may be that one's.
+        if is_named and version_proof(channel, observation) and not names_another(channel, observation):
             channel.settle("succeeded", asked_at_ms, confirmed=True)
         turn.want_lookup(policy.stale_lookup_s * 2 ** min(book.early_answers, 8), "new_attempt")
         book.early_answers += 1
@@ -312,4 +318,7 @@ def _on_answered(channel: ChannelTurn, observation: Observation) -> None:
 
     book.answered_at_ms = asked_at_ms
     book.early_answers = 0
+    was_unclaimed = channel.open_attempt is not None and channel.shown.claimed is None
     attempts.on_answered(channel, observation, asked_at_ms)
+    if was_unclaimed and channel.open_attempt is None:
+        lookups.on_unclaimed_end(channel, asked_at_ms)

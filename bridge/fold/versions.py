@@ -33,6 +33,15 @@ def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
         channel.shown = replace(channel.shown, current_version=current)
 
 
+def has_moved(channel: ChannelTurn) -> bool:
+    """Whether another version runs than that known to run before the open attempt."""
+    attempt, current = channel.attempt, channel.shown.current_version
+    if attempt is None or None in (attempt.from_version, current) or channel.book.assumes_from:
+        return False
+
+    return current != attempt.from_version
+
+
 def version_proof(channel: ChannelTurn, observation: Observation) -> bool:
     """Whether the answer's versions prove that the latest attempt succeeded. Never without `from_version`."""
     attempt, current = channel.attempt, observation.current_version
@@ -55,6 +64,9 @@ def contradicts_success(channel: ChannelTurn, observation: Observation) -> bool:
         return False
 
     if attempt.target_version is not None and current != attempt.target_version:
+        return True
+
+    if denies_itself(observation) and (attempt.from_version is None or channel.book.assumes_from):
         return True
 
     return (
@@ -85,11 +97,11 @@ def names_another(channel: ChannelTurn, observation: Observation) -> bool:
     if None not in (attempt.task_id, observation.task_id) and attempt.task_id != observation.task_id:
         return True
 
-    return (
-        attempt.target_version is not None
-        and observation.target_version is not None
-        and attempt.target_version != observation.target_version
-    )
+    target, before = attempt.target_version, channel.published
+    if target is None and before is not None and before.status == "succeeded" and before.confirmed:
+        # It was never named, but it is what runs since.
+        target = before.current_version
+    return None not in (target, observation.target_version) and target != observation.target_version
 
 
 def runs_another(channel: ChannelTurn, observation: Observation) -> bool:
@@ -101,13 +113,33 @@ def runs_another(channel: ChannelTurn, observation: Observation) -> bool:
     return current not in (attempt.from_version, attempt.target_version)
 
 
+def tells_foreign_version(channel: ChannelTurn, observation: Observation) -> bool:
+    """R3: whether an answer shows neither the version that answers showed before nor the latest attempt's target.
+
+    An answer about another attempt that does so may be an old one.
+    """
+    before, attempt, current = channel.published, channel.attempt, observation.current_version
+    if before is None or attempt is None or None in (before.current_version, current):
+        return False
+
+    return current not in (before.current_version, attempt.target_version)
+
+
 def lags_adopted_success(channel: ChannelTurn, observation: Observation, asked_at_ms: int) -> bool:
-    """R3, versions: a young attempt that begins where an adopted success ended is not the one that leads there."""
+    """R3, versions: a young attempt that begins where an adopted success ended is not the one that leads there.
+
+    Where that success never named its target, any answer that the API's lag may delay can be about it, unless the
+    version has moved since.
+    """
     attempt = channel.open_attempt
-    return (
-        attempt is not None
-        and attempt.target_version is None
-        and attempt.from_version is not None
-        and attempt.from_version == observation.target_version
-        and asked_at_ms - attempt.started_at_ms < ms(channel.turn.policy.early_answer_s)
-    )
+    if attempt is None or attempt.target_version is not None:
+        return False
+
+    if asked_at_ms - attempt.started_at_ms >= ms(2 * channel.turn.policy.api_lag_s):
+        return False
+
+    if attempt.from_version is None:
+        before = None if channel.published is None else channel.published.current_version
+        return channel.book.previous_outcome == "succeeded" and observation.current_version == before
+
+    return attempt.from_version == observation.target_version

@@ -114,9 +114,10 @@ def _on_online(turn: Turn, observation: Observation) -> None:
     for channel in turn.all_channels():
         if channel.open_attempt is None:
             continue
-        claimed_at_ms = channel.book.claimed_at_ms
-        if claimed_at_ms is not None and pushed_at(observation) > claimed_at_ms:
-            channel.book.online_after_claim = True
+        book, at_ms = channel.book, pushed_at(observation)
+        book.online_at_ms = max(at_ms, book.online_at_ms or 0)
+        if book.claimed_at_ms is not None and at_ms > book.claimed_at_ms:
+            book.online_after_claim = True
         lookups.on_online(turn)
 
 

@@ -6,6 +6,7 @@ The numbers of the vendor go through the product's own tables. Lookups are answe
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from random import Random
 from typing import Any, Final
@@ -29,6 +30,22 @@ _LISTED: Final = ObservedEvidence(origin="sweep", name="devices")
 _DISCOVERY_S: Final = 86_400.0
 
 
+class Heard(Struct, frozen=True):
+    """A push that arrived. Late: an answer that was asked after it had been folded before (R2), by the clocks' word."""
+
+    at_s: float
+    push: Push
+    is_late: bool
+
+
+class Seen(Struct, frozen=True):
+    """A true answer: when it was asked and when it came, and what it showed."""
+
+    asked_s: float
+    answered_s: float
+    shown: Shown
+
+
 class Told(Struct, kw_only=True):
     """What became of a history: the device, and what the bridge had to go on."""
 
@@ -36,12 +53,14 @@ class Told(Struct, kw_only=True):
     events: list[UpgradeEvent] = []
     lookups: list[tuple[float, str]] = []
     counts: Counter[str] = Counter()
-    heard: dict[int, list[tuple[float, Push]]] = {}
-    """By upgrade: the pushes that arrived, and when."""
-    seen: dict[int, list[tuple[float, int]]] = {}
-    """By upgrade: when a true answer showed something of it, and Tuya's number for what it showed."""
-    lied: dict[int, set[int]] = {}
-    """By upgrade that ran or had ended: Tuya's numbers in answers from before it."""
+    heard: dict[int, list[Heard]] = {}
+    """By upgrade: the pushes that arrived."""
+    seen: dict[int, list[Seen]] = {}
+    """By upgrade: the true answers that showed something of it."""
+    lied: dict[int, list[Seen]] = {}
+    """By upgrade that ran or had ended: the answers from before it."""
+    answers: dict[str, list[Seen]] = {}
+    """By channel: every answer, true or not."""
     log: list[str] | None = None
 
 
@@ -60,6 +79,8 @@ class Telling:
         self.skew_s = rng.uniform(-30, 30)
         """The vendor's clock against the bridge's: known to the account, and part of every vendor's time."""
         self.lies = lying_times(history, weather, rng)
+        self._answered_s = -math.inf
+        """The latest asking of an answer that was folded, as the bridge dates it."""
         self._queue: list[tuple[float, int, Any]] = []
         self._queued = 0
 
@@ -83,7 +104,9 @@ class Telling:
             elif isinstance(what, Observation):
                 self._fold(at_s, what)
             else:
-                for observation in what:
+                asked_s, observations = what
+                self._answered_s = max(self._answered_s, asked_s)
+                for observation in observations:
                     self._fold(at_s, observation)
 
     def _plan(self) -> None:
@@ -123,7 +146,8 @@ class Telling:
         )
         evidence = ObservedEvidence(origin="push", name=_PUSHED.name, position=position)
         fields: dict[str, Any] = {"channel": push.channel}
-        self.told.heard.setdefault(push.upgrade, []).append((at_s, push))
+        is_late = push.at_s < self._answered_s
+        self.told.heard.setdefault(push.upgrade, []).append(Heard(at_s, push, is_late))
         if push.kind == "progress":
             fields |= {"kind": "progress", "progress": push.value}
         elif push.kind in ("online", "offline"):
@@ -156,13 +180,14 @@ class Telling:
         answers = []
         for channel in self.history.channels.values():
             shown = channel.lie_at(asked_s) if lies else channel.shown_at(asked_s)
+            self.told.answers.setdefault(channel.name, []).append(Seen(asked_s, answered_s, shown))
             if lies:
                 if (upgrade := channel.upgrade_at(asked_s)) is not None:
-                    self.told.lied.setdefault(upgrade.number, set()).add(shown.value)
+                    self.told.lied.setdefault(upgrade.number, []).append(Seen(asked_s, answered_s, shown))
             elif shown.upgrade is not None:
-                self.told.seen.setdefault(shown.upgrade, []).append((asked_s, shown.value))
+                self.told.seen.setdefault(shown.upgrade, []).append(Seen(asked_s, answered_s, shown))
             answers.append(self._answer(answered_s, asked_ms, channel.name, shown))
-        self._later(answered_s, [*answers, end])
+        self._later(answered_s, (asked_s + self.clock_error_s, [*answers, end]))
 
     def _answer(self, at_s: float, asked_ms: int, channel: str, shown: Shown) -> Observation:
         status = information_status(shown.value, current=shown.current, target=shown.target)

@@ -76,7 +76,10 @@ def _difference(channel: ChannelLife, found: Channel | None) -> str | None:
         return None if found.status in ("idle", "available") else f"{found.status} without an upgrade"
     upgrade = channel.upgrades[-1]
     if upgrade.kind == "stuck":
-        is_true = found.phase in ("pending", "active") and found.status != "verifying" and found.stalled
+        # R4: Tuya's 2, which the API tells, covers the download too.
+        is_true = found.status in ("downloading", "installing") and found.stalled
+    elif upgrade.status == "available":
+        is_true = found.status == "available" and found.outcome == "succeeded"
     else:
         is_true = found.status == upgrade.status
     return None if is_true else f"{found.status}{'' if found.confirmed else '?'} for {upgrade.status}"

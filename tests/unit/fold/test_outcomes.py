@@ -127,7 +127,7 @@ def test_a_young_attempts_answer_equal_to_the_previous_outcome_settles_nothing()
 
     story.answer(310, "failed", now="1.0")
 
-    assert (story.status, story.due_in_s) == ("installing", 310 + YOUNG_S)
+    assert (story.status, story.due_in_s) == ("installing", 300 + YOUNG_S)
 
 
 def test_an_old_attempts_answer_equal_to_the_previous_outcome_settles_it() -> None:

@@ -59,7 +59,7 @@ class _LateTelling(Telling):
             if isinstance(what, Arrival):
                 self._push(at_s, what)
             else:
-                for observation in (what,) if isinstance(what, Observation) else what:
+                for observation in (what,) if isinstance(what, Observation) else what[1]:
                     self._fold(at_s, observation)
 
     def _fires_ms(self) -> int | None:
