@@ -291,3 +291,60 @@ def test_a_cancelled_account_begins_no_other_write(monkeypatch: pytest.MonkeyPat
         assert house.gateway.acknowledged == []
 
     story()
+
+
+def test_a_closed_sink_has_nothing_acknowledged_before_which_something_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, sink := SlowSink())
+        await asyncio.sleep(0.1)
+        slicer = Slicer(Translator(account(), Counters()), Counters())
+        messages = [
+            Received(sealed(upgrade_status("d")), at=(7, entry, index), batch_size=2)
+            for entry in (0, 1)
+            for index in range(2)
+        ]
+        cut(slicer, messages[:2])
+        # An entry cut over two slices, each in a write of its own.
+        house.gateway.deliver(slicer.cut(messages[2:3], 1))
+        house.gateway.deliver(slicer.cut(messages[3:], 1))
+        await asyncio.sleep(0.1)
+        assert len(sink.calls) == 2
+        sink.calls[0][1].set_exception(SinkClosed(confirmed=0))
+        sink.calls[1][1].set_exception(SinkClosed(confirmed=1))
+        with pytest.raises(ExceptionGroup):
+            await house.running
+        assert [done.ended for done in house.gateway.acknowledged if done.ended] == []
+
+    story()
+
+
+def test_writes_that_wait_for_a_dead_letter_leave_their_places_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, sink := SlowSink())
+        await asyncio.sleep(0.1)
+        for partition in range(account_module.WRITES + 2):
+            house.gateway.deliver(slices(0, partition=partition))
+        await asyncio.sleep(0.1)
+        for _, answer in sink.calls[: account_module.WRITES]:
+            answer.set_result([0])
+        await asyncio.sleep(0.1)
+        observed = [
+            answer for topics, answer in sink.calls if topics[0] == "observations" and not answer.done()
+        ]
+        for answer in observed:
+            answer.set_result(())
+        await asyncio.sleep(0.1)
+        assert {done.partition for done in house.gateway.acknowledged} == {
+            f"event/{partition}" for partition in range(account_module.WRITES, account_module.WRITES + 2)
+        }
+        house.running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await house.running
+
+    story()
