@@ -19,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.sandbox.public_topics import read_events
-from deploy.sandbox.supervisor import PROJECT, Sandbox
+from deploy.sandbox.supervisor import DEMO_ACCOUNT, PROJECT, Sandbox
 from tests.chaos.campaign import run_campaign, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
@@ -75,7 +75,7 @@ async def test_rotated_keys_and_both_encryptions_are_read_message_by_message(
     faults = {"push_previous_key": 0.3, "push_ecb_share": 0.5}
     async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
         verdict = await run_campaign(sandbox, bridge, devices=50, rate_per_s=20, seed=4, faults=faults)
-        (account,) = (await bridge.status())["stages"]["consumer"]["statistics"]["accounts"].values()
+        account = (await bridge.status())["stages"]["consumer"]["statistics"]["accounts"][DEMO_ACCOUNT]
 
     print(verdict, account)
     verdict.assert_true_and_whole()

@@ -50,7 +50,11 @@ class FoldCopies:
     ) -> None:
         gateway = GatewaySettings(url="pulsar+ssl://localhost:1", subscription="none")
         account = GatewayAccount(
-            name="home", cloud="tuya-cloud", access_id="none", access_key=Secret("none"), gateway=gateway
+            name="home",
+            cloud="tuya-cloud",
+            access_id="none",
+            access_key=Secret("no-gateway-ever-sees-this-key"),
+            gateway=gateway,
         )
         self._copies: list[RunningBridge] = []
         self.done: Counter[str] = Counter()
