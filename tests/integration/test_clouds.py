@@ -60,7 +60,7 @@ async def test_a_campaign_ends_in_the_truth(sandbox: Sandbox, tmp_path: Path, cl
 
     print(verdict, requests)
     verdict.assert_true_and_whole()
-    # Another cloud's removed device may be told of again by a new process (docs/clouds.md, Hedwig): each asks for its own.
+    # Each asks for its own: Hedwig's removed devices may be told of again by a new process (docs/clouds.md).
     own = {device.device_id for device in sandbox.cloud.tenants[account].fleet}
     assert [told for told in verdict.attempts.phantoms if told.split()[0] in own] == []
     assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
