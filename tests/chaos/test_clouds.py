@@ -20,7 +20,7 @@ from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.campaign import Bridge, run_campaign, running_bridge
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 EXECUTABLE = Path(sys.executable).with_name("ota-bridge")
 
