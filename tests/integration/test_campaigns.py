@@ -6,6 +6,7 @@ Short forms of `make chaos`. One campaign follows another in one sandbox; the ve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -20,7 +21,7 @@ import pytest_asyncio
 
 from deploy.sandbox.public_topics import read_events
 from deploy.sandbox.supervisor import DEMO_ACCOUNT, PROJECT, Sandbox
-from tests.chaos.campaign import run_campaign, running_bridge
+from tests.chaos.campaign import Bridge, run_campaign, running_bridge
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
@@ -132,7 +133,9 @@ async def test_the_readmes_consumer_reads_the_events_as_they_are(sandbox: Sandbo
     )
     servers = sandbox.description["kafka"]["bootstrap_servers"]
     order = {"account": "tuya-demo", "devices": 5, "rate_per_s": 5}
-    async with running_bridge(sandbox, tmp_path / "bridge.log"):
+    async with running_bridge(sandbox, tmp_path / "bridge.log") as bridge:
+        # There are events of other tests already: the bridge has to have begun before it can stop cleanly.
+        await listening(bridge)
         async with httpx.AsyncClient(base_url=sandbox.description["control_url"], trust_env=False) as control:
             (await control.post("/campaigns", json=order)).raise_for_status()
         await some_event(servers)
@@ -153,6 +156,15 @@ async def test_the_readmes_consumer_reads_the_events_as_they_are(sandbox: Sandbo
 
     assert {tuple(line) for line in lines} <= published
     assert len({tuple(line) for line in lines}) == 10
+
+
+async def listening(bridge: Bridge) -> None:
+    """Return once it answers."""
+    while True:
+        with contextlib.suppress(httpx.HTTPError, OSError, IndexError):
+            await bridge.status()
+            return
+        await asyncio.sleep(0.1)
 
 
 async def some_event(servers: str) -> None:
