@@ -95,7 +95,7 @@ def replay(
     if plan.hints and (yes or _agreed(len(plan.hints))):
         with _progress("Writing hints") as progress:
             task = progress.add_task("", total=len(plan.hints))
-            step: Step = lambda count: progress.advance(task, count)  # noqa: E731
+            step: Step = lambda count: progress.advance(task, count)  # noqa: E731 - one expression, used once
             run_with_kafka(settings, _write(settings, [*plan.hints.values()], step))
         written = len(plan.hints)
     if as_json:
