@@ -28,6 +28,8 @@ hypothesis.settings.load_profile("bridge")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last")
+    # A run begun in the background of a script ignores Ctrl-C, and so would the programs that tests start and send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "MAKELEVEL" in os.environ:
         tie_to_parent(signal.SIGTERM)  # kill -9 of make ends the run, and with it the brokers
 

@@ -137,6 +137,7 @@ async def run_campaign(
     endings: Mapping[str, float] | None = None,
     kills: int = 0,
     account: str = DEMO_ACCOUNT,
+    converge_within_s: float = CONVERGE_WITHIN_S,
 ) -> Verdict:
     """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge."""
     servers = sandbox.description["kafka"]["bootstrap_servers"]
@@ -155,7 +156,7 @@ async def run_campaign(
         await murders
         with StateTable(servers) as table:
             comparison = await await_truth(
-                sandbox.description["control_url"], table, within_s=CONVERGE_WITHIN_S
+                sandbox.description["control_url"], table, within_s=converge_within_s
             )
             events = await asyncio.to_thread(read_events, servers)
             await asyncio.to_thread(table.refresh)
