@@ -41,6 +41,10 @@ IDLE_WAIT_MS: Final = 50
 ENTRY_REST_S: Final = 0.5
 """At a stop: the rest of an entry lies in the client's queue, unless the connection was lost just then."""
 _CONNECTION_CHECK_S: Final = 0.5
+WORTH_A_WRITE: Final = 250
+"""In a backlog few messages of a batch may lead to records: so many are delivered together, of at most `HELD_MOST`
+batches. Under lighter load nothing waits for company."""
+HELD_MOST: Final = 3
 _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 5.0
 
@@ -82,6 +86,8 @@ class GatewayThread:
         self._stepped_aside = False
         self._told: set[str] = set()
         """What the client said since it was subscribed: it tries every few seconds, and says the same."""
+        self._held: list[list[Slice]] = []
+        """Batches that are received, and not delivered yet."""
         # Written by the thread, read by the event loop.
         self._connected = False
         self._drained = asyncio.Event()
@@ -204,7 +210,10 @@ class GatewayThread:
     def _serve(self, consumer: _pulsar.Consumer) -> None:
         """Receive and acknowledge until the subscription has to be renewed or closed."""
         try:
-            self._receive(consumer)
+            try:
+                self._receive(consumer)
+            finally:
+                self._deliver_held()
             if not self._receiving and not self._closing:
                 self._finish_entries(consumer)
             while not self._receiving and not self._closing:
@@ -224,7 +233,8 @@ class GatewayThread:
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()
-        quiet = Quiet(now, most_in_batch(self._account.gateway))
+        most = most_in_batch(self._account.gateway)
+        quiet = Quiet(now, most)
         presence = Presence(now, time.time())
         next_check = 0.0
         entries = self._slicer.entries
@@ -242,6 +252,7 @@ class GatewayThread:
                     self._stepped_aside = True
                     return
             if self.is_paused():
+                self._deliver_held()
                 with self._changed:
                     if self.is_paused() and not self._to_acknowledge:
                         self._changed.wait(IDLE_WAIT_MS / 1000)
@@ -258,7 +269,9 @@ class GatewayThread:
             quiet.receive(len(batch), now)
             away_s = presence.absence_s(now, time.time())
             if batch:
-                self._hand_over(batch)
+                self._take(batch)
+            if len(batch) < most or self._is_worth_a_write():
+                self._deliver_held()
             if away_s:
                 # What the client says of its connection is from before; a new subscription tells the truth.
                 log.warning("gateway_was_away", account=self._account.name, away_s=round(away_s))
@@ -274,19 +287,32 @@ class GatewayThread:
         begun = self._slicer.entries.begun()
         rest = receive_rest(consumer, begun, by=time.monotonic() + ENTRY_REST_S)
         if rest:
-            self._hand_over(rest)
+            self._take(rest)
+            self._deliver_held()
         if begun:
             log.info(
                 "gateway_entries_unfinished", account=self._account.name, source_partitions=sorted(begun)
             )
 
-    def _hand_over(self, batch: Sequence[_pulsar.Message]) -> None:
+    def _take(self, batch: Sequence[_pulsar.Message]) -> None:
         now = time.monotonic()
         slices = self._slicer.cut(batch, time.time_ns() // 1_000_000)
         with self._changed:
             for piece in slices:
                 self._unconfirmed.add(piece, now)
-        self._call(self._deliver, slices)
+        self._held.append(slices)
+
+    def _is_worth_a_write(self) -> bool:
+        return (
+            len(self._held) >= HELD_MOST
+            or sum(len(piece.records) for slices in self._held for piece in slices) >= WORTH_A_WRITE
+        )
+
+    def _deliver_held(self) -> None:
+        if self._held:
+            slices = [piece for slices in self._held for piece in slices]
+            self._held = []
+            self._call(self._deliver, slices)
 
     def _is_stuck(self, now: float) -> bool:
         with self._changed:

@@ -74,11 +74,12 @@ class Slicer:
         is_filtered, translate = self._translator.is_filtered, self._translator.translate
         for piece in new:
             count += len(piece.messages)
-            for offset, message in enumerate(piece.messages):
-                payload = message.data()
-                size_bytes += len(payload)
+            payloads = [message.data() for message in piece.messages]
+            size_bytes += sum(map(len, payloads))
+            for offset, payload in enumerate(payloads):
                 if is_filtered(payload):
                     continue
+                message = piece.messages[offset]
                 position = piece.position(offset, partition)
                 for record in translate(message, payload, position, received_at_ms):
                     records.append(record)

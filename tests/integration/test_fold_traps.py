@@ -120,7 +120,7 @@ async def test_a_commit_that_fails_loses_nothing_of_what_was_queued_behind_it(
     commit = AIOKafkaProducer.commit_transaction
 
     async def fail_the_fourth(producer: AIOKafkaProducer) -> None:
-        transactional_id = producer._txn_manager.transactional_id  # noqa: SLF001
+        transactional_id = producer._txn_manager.transactional_id
         commits[transactional_id] += 1
         if commits[transactional_id] == 4:
             # At most 75 of this partition's 500 are behind its worker: what is left waits behind the held commit.

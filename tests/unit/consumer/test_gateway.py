@@ -1,0 +1,133 @@
+"""When the gateway's thread delivers what it received: full batches that lead to little go together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import _pulsar
+import pytest
+
+from consumer import gateway
+from consumer.entries import Entries
+from consumer.gateway import HELD_MOST, WORTH_A_WRITE, GatewayThread
+from consumer.sink import OutgoingRecord
+from consumer.slices import Slice
+from consumer.statistics import Counters
+from schemas import Position
+from tests.gateway_messages import account
+
+MOST = 100
+"""Messages in a batch."""
+RECORD = OutgoingRecord("observations", b"key", b"value", 1)
+
+
+class PlayedConsumer:
+    """Gives these batches, and then fails as a lost connection does. A batch is a list of one name a message."""
+
+    def __init__(self, batches: Sequence[list[str]]) -> None:
+        self._batches = iter(batches)
+
+    def is_connected(self) -> bool:
+        return True
+
+    def batch_receive(self) -> list[str]:
+        for batch in self._batches:
+            return batch
+        raise _pulsar.ConnectError
+
+    def receive(self, _timeout_ms: int) -> str:
+        raise _pulsar.Timeout
+
+    def close(self) -> None:
+        return
+
+
+class PlayedSlicer:
+    """Makes one slice of a batch; `record` among its messages leads to a record each."""
+
+    def __init__(self) -> None:
+        self.entries = Entries()
+
+    def cut(self, messages: Sequence[str], received_at_ms: int) -> list[Slice]:
+        return [
+            Slice(
+                partition="event/0",
+                records=[RECORD] * messages.count("record"),
+                sources=[],
+                ended=[],
+                last_position=Position(
+                    partition="event/0", ledger=1, entry=1, batch_index=-1, publish_time_at_ms=1
+                ),
+                first_published_at_ms=1,
+                last_published_at_ms=1,
+                received_at_ms=received_at_ms,
+                message_count=len(messages),
+                size_bytes=1,
+            )
+        ]
+
+
+def batch(records: int, messages: int = MOST) -> list[str]:
+    return ["record"] * records + ["filtered"] * (messages - records)
+
+
+async def deliveries(
+    monkeypatch: pytest.MonkeyPatch, batches: Sequence[list[str]], **settings: Any
+) -> list[list[int]]:
+    """Return the deliveries, each as the numbers of its slices' records."""
+    consumers = [PlayedConsumer(batches)]
+    monkeypatch.setattr(gateway, "open_client", lambda _: None)
+    monkeypatch.setattr(gateway, "close", lambda *_, **__: None)
+    monkeypatch.setattr(GatewayThread, "_subscribe", lambda _: consumers.pop() if consumers else None)
+    delivered: list[list[int]] = []
+
+    def deliver(slices: list[Slice]) -> None:
+        delivered.append([len(piece.records) for piece in slices])
+        for piece in slices:
+            thread.acknowledge(piece)
+
+    thread = GatewayThread(
+        account(receive_ahead_messages=MOST, **settings),
+        PlayedSlicer(),  # type: ignore[arg-type]
+        Counters(),
+        deliver=deliver,
+        caught_up=lambda *_: None,
+        partitions_known=lambda _: None,
+    )
+    thread.start()
+    while sum(map(len, delivered)) < len(batches):
+        await asyncio.sleep(0.01)
+    await thread.close(within_s=5)
+    return delivered
+
+
+async def test_full_batches_that_lead_to_little_are_delivered_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches = [batch(2)] * (2 * HELD_MOST)
+    assert await deliveries(monkeypatch, batches) == [[2] * HELD_MOST] * 2
+
+
+async def test_records_that_are_worth_a_write_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "WORTH_A_WRITE", 80)
+    assert WORTH_A_WRITE > 80
+    batches = [batch(80), batch(40), batch(40), batch(90)]
+    assert await deliveries(monkeypatch, batches) == [[80], [40, 40], [90]]
+
+
+async def test_a_batch_that_is_not_full_is_delivered_at_once_behind_what_was_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batches = [batch(1, MOST - 1), batch(2), batch(3, 5), batch(4, 4)]
+    assert await deliveries(monkeypatch, batches) == [[1], [2, 3], [4]]
+
+
+async def test_what_is_held_is_delivered_when_the_pump_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [batch(1), batch(2), batch(3)]
+    assert await deliveries(monkeypatch, batches, max_unconfirmed_messages=MOST) == [[1], [2], [3]]
+
+
+async def test_what_is_held_is_delivered_when_the_connection_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await deliveries(monkeypatch, [batch(1), batch(2)]) == [[1, 2]]
