@@ -64,7 +64,11 @@ def _is_newer(book: ChannelBook, at_ms: int) -> bool:
 
 
 def returns(turn: Turn, observation: Observation) -> bool:
-    """R10: only an observation later than the removal, in the vendor's clock, is a return."""
+    """R10: only an observation later than the removal, in the vendor's clock, is a return.
+
+    A list may outlive its devices: what a sweep finds in it is taken up only once a lookup has found it too, and one
+    lookup that does not removes the device again.
+    """
     # A hint of the bridge's own tells of a message that came earlier: the message's time counts, not the hint's.
     is_message = observation.evidence.origin in ("push", "bridge")
     at_ms = pushed_at(observation) if is_message else asked_at(observation)
@@ -73,6 +77,8 @@ def returns(turn: Turn, observation: Observation) -> bool:
     if at_ms <= (turn.book.removed_at_ms or 0):
         return False
 
+    if observation.evidence.origin == "sweep":
+        turn.book.not_found_at_ms = at_ms - ms(turn.policy.removal_apart_s)
     turn.book.removed_at_ms = None
     turn.state = replace(turn.state, removed_at_ms=None)
     return True

@@ -130,8 +130,15 @@ def _fold_observation(device: Device | None, observation: Observation, policy: P
     if _came_before(turn, observation):
         return Folded(device, counts=tuple(turn.counts))
 
-    if turn.state.removed_at_ms is not None and not removal.returns(turn, observation):
-        return Folded(device, counts=("after_removal",))
+    if turn.state.removed_at_ms is not None:
+        if not removal.returns(turn, observation):
+            return Folded(device, counts=("after_removal",))
+        if evidence.origin == "sweep":
+            lookups.on_hint(turn)
+            return _folded(turn)
+
+    if evidence.origin == "sweep" and turn.book.not_found_at_ms is not None:
+        return Folded(device, counts=("listed_not_found",))
 
     if observation.kind == "hint" and evidence.origin == "sweep" and _is_known(device):
         # Discovery announces every device at each start; those we know are asked about in their own time (R18).

@@ -195,6 +195,55 @@ def test_a_removed_device_that_discovery_finds_again_has_returned() -> None:
 # R10
 
 
+def listed(story: Story, at_s: float, status: str) -> None:
+    story.tell(
+        at_s, kind="status", status=status, origin="sweep", current_version="1.0", target_version="1.1"
+    )
+
+
+def test_a_list_that_outlives_its_device_opens_nothing_and_one_lookup_removes_it_again() -> None:
+    story = upgrading()
+    story.removed(200)
+    events = len(story.events)
+
+    for at_s in (300, 400, 500):
+        listed(story, at_s, "installing")
+    while_listed = story.known.state
+    story.run_timers(504)
+    story.answered(504, "not_found")
+
+    assert (while_listed.removed_at_ms, while_listed.status) == (None, "cancelled")
+    assert story.types[events:] == ["device.removed"]
+    assert story.known.state.removed_at_ms == ms(504)
+    assert len(story.lookups) == 1
+
+
+def test_what_a_list_tells_between_two_lookups_that_find_nothing_changes_nothing() -> None:
+    story = upgrading()
+    story.run_timers(110)
+    story.answered(110, "not_found")
+    known = story.device
+
+    listed(story, 200, "failed")
+
+    assert story.device == known
+    assert story.counts[-1] == "listed_not_found"
+
+
+def test_a_lookup_that_finds_what_a_list_told_of_again_keeps_it() -> None:
+    story = upgrading()
+    story.removed(200)
+
+    listed(story, 300, "idle")
+    story.run_timers(304)
+    story.answer(304, "idle", now="1.0")
+    story.answered(304)
+    story.run_timers(100_000)
+    story.answered(100_000, "not_found")
+
+    assert story.known.state.removed_at_ms is None
+
+
 def test_a_removal_ends_open_attempts_and_is_told_once() -> None:
     story = upgrading()
 
