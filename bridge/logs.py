@@ -58,6 +58,16 @@ REPEATED_AFTER_S: Final = 10.0
 """A library that retries ten times a second with a dozen clients is heard this often, with the number left out."""
 
 
+class BrokersAreAwaited(logging.Filter):
+    """A broker that cannot be reached is waited for: the Kafka library's error is a warning, so that errors are alarms."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lower an error's level."""
+        if record.levelno == logging.ERROR and str(record.msg).startswith("Unable connect to"):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
 class Throttle(logging.Filter):
     """Lets a library say the same thing only now and then."""
 
@@ -186,6 +196,7 @@ def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | Non
     )
     handler.addFilter(is_worth_telling)
     handler.addFilter(LeaderComes())
+    handler.addFilter(BrokersAreAwaited())
     handler.addFilter(Throttle())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from consumer.errors import Rejected
+from schemas.unreadable import UNREADABLE
 
 
 class Envelope(Struct, frozen=True, gc=False):
@@ -56,7 +57,7 @@ def open_envelope(
         raise Rejected("too_large", f"{len(payload)} bytes, the limit is {size_limit_bytes}")
     try:
         envelope = _decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return _read_again(payload)
     protocol = envelope.protocol
     if protocol in filtered:

@@ -17,6 +17,7 @@ from consumer.envelope import Envelope, open_envelope
 from consumer.errors import Rejected
 from consumer.settings import GatewayAccount
 from consumer.signature import Candidate, verify
+from schemas.unreadable import UNREADABLE
 
 
 class KeyOf(Struct, frozen=True):
@@ -125,7 +126,7 @@ def _decrypted(
 def _json_object(plaintext: bytes) -> dict[str, Any] | None:
     try:
         value = msgspec.json.decode(plaintext.decode("utf-8"))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return value if isinstance(value, dict) else None
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 from consumer.captured import NOWHERE, CapturedMessage, judge
 from consumer.settings import GatewayAccount
 from schemas import DeadLetter, Observation, ObservedEvidence
+from schemas.unreadable import UNREADABLE
 
 FOLDS_OWN: Final = "observations/"
 """How the source position of a dead letter begins whose payload is an observation that the fold refused."""
@@ -67,7 +68,7 @@ def replay(letter: DeadLetter, accounts: Mapping[str, GatewayAccount], now_ms: i
 def _replay_observation(letter: DeadLetter, now_ms: int) -> Replayed:
     try:
         seen = _observation(letter.payload)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         return Replayed(left="not an observation", detail=f"no observation ({error})")
     if not seen.device_id:
         return Replayed(left="no device", detail=f"an observation of kind {seen.kind}, which names no device")

@@ -38,7 +38,7 @@ CLOUD_EVENT_HEADERS: Final = {
     "ce_id": "`<device_id>/<revision>`, unique",
     "ce_source": "`/<cloud>/<account>`",
     "ce_type": "`ota.upgrade.baseline`, `.status_changed`, `.progressed`, `.stalled`, `.resumed`, `.version_changed`,"
-    " or `ota.device.removed`",
+    " `ota.device.removed` or `ota.device.returned`",
     "ce_time": "`observed_at_ms` as RFC 3339",
     "ce_subject": "the device id",
     "ce_dataschema": "the `$id` of the value's schema",

@@ -18,8 +18,8 @@ class UpgradeEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """The record's value; its CloudEvents attributes are Kafka headers `ce_*`.
 
     `revision` starts at the device's first `observed_at_ms` and rises by one per event. `correction`: the event
-    replaces an outcome that was already published. `channel` is absent for `ota.device.removed`. For an event made
-    by a timer, `observed_at_ms` is the timer's time.
+    replaces an outcome that was already published. `channel` is absent for `ota.device.removed` and `.returned`. For an
+    event made by a timer, `observed_at_ms` is the timer's time.
     """
 
     device_id: str

@@ -22,6 +22,7 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from bridge.kafka.writer import KafkaWriter
 from consumer.sink import OutgoingRecord
+from schemas.unreadable import UNREADABLE
 
 _POLL_MS: Final = 250
 _WRITE_WITHIN_S: Final = 30.0
@@ -128,7 +129,7 @@ class Baseline:
             for record in batch:
                 try:
                     seen = self._decode(record.value or b"")
-                except msgspec.MsgspecError:
+                except UNREADABLE:
                     continue
                 if seen.account != self._account.name or record.timestamp < self._began_ms:
                     continue

@@ -12,6 +12,7 @@ from msgspec import Struct
 from bridge.cli.failure import CommandFailed
 from bridge.exit_codes import ExitCode
 from bridge.typed import exists, no_such_file, typed_file
+from schemas.unreadable import UNREADABLE
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _FOLDS_OWN: Final = "observations/"
@@ -88,7 +89,7 @@ def captured(content: bytes) -> Captured:
     content = _unwrapped(content)
     try:
         record = msgspec.json.decode(content, type=_Record)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return Captured(payload=content)
     if record.source_position is not None and record.source_position.startswith(_FOLDS_OWN):
         raise CommandFailed(
@@ -117,7 +118,7 @@ def _lines_of_json(content: bytes) -> int:
     try:
         for line in lines:
             msgspec.json.decode(line, type=_Any)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return 0
     return len(lines)
 
@@ -125,5 +126,5 @@ def _lines_of_json(content: bytes) -> int:
 def _unwrapped(content: bytes) -> bytes:
     try:
         return bytes(msgspec.json.decode(content, type=_Line).dead_letter)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return content

@@ -271,7 +271,10 @@ def _rows(found: _Found) -> list[tuple[str, Text]]:
     letter = judgement.dead_letter
     if letter is not None:
         rows.append(
-            ("the bridge", Text(f"makes a dead letter of it, {letter.reason}: {printable(letter.detail)}"))
+            (
+                "the bridge",
+                Text(f"with that key makes a dead letter of it, {letter.reason}: {printable(letter.detail)}"),
+            )
         )
         if letter.reason not in {refusal.reason for refusal in examination.refusals}:
             rows.append(("", Text(f"{found.remedy(letter.reason)}.")))

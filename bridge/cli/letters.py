@@ -22,6 +22,7 @@ from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.typed import printable, typed
 from schemas import DeadLetter
+from schemas.unreadable import UNREADABLE
 
 Since = Annotated[
     str | None,
@@ -140,7 +141,7 @@ async def read_letters(
 def _letter(value: bytes) -> Letter | None:
     try:
         return Letter(value, _decode(value))
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

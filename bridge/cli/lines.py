@@ -34,8 +34,8 @@ def event_line(event: UpgradeEvent, event_type: str) -> Text:
     if event.channel is not None:
         line.append(f" /{printable(event.channel)}", "dim")
     line.append("  ")
-    if event_type == "ota.device.removed":
-        line.append("removed", "magenta")
+    if event_type in ("ota.device.removed", "ota.device.returned"):
+        line.append(event_type.rpartition(".")[2], "magenta")
         return line
     if event.previous_status is not None and event.previous_status != event.status:
         line.append(event.previous_status, COLOURS[event.previous_status])

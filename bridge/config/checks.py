@@ -24,6 +24,7 @@ EVENT_TYPES: Final = (
     "ota.upgrade.resumed",
     "ota.upgrade.version_changed",
     "ota.device.removed",
+    "ota.device.returned",
 )
 
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
@@ -127,7 +128,11 @@ def check_cloud(path: str, values: Values, report: Report) -> None:
     """The account's cloud is one that this version speaks to."""
     cloud = values.get("cloud")
     if cloud is not None and cloud not in CLOUDS:
-        report(f"{path}.cloud", f"names no supported cloud: {typed(cloud)}", f"Use {' or '.join(CLOUDS)}")
+        report(
+            f"{path}.cloud",
+            f"names no supported cloud: {typed(cloud)}",
+            f"Use {' or '.join(CLOUDS)}; nothing else of this account was checked",
+        )
 
 
 def check_gateway(path: str, values: Values, report: Report) -> None:

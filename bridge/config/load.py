@@ -116,7 +116,10 @@ class Loader:
         self.tables = overlay(self._file(path, optional=optional_file), environment, self.problems)
 
     def _file(self, path: Path, *, optional: bool) -> dict[str, Any]:
-        what, remedy = "does not exist", "Start one with `ota-bridge config example`, or name another with -c"
+        what, remedy = (
+            "does not exist",
+            "Start one with `ota-bridge config example > ota-bridge.toml`, or name another with -c",
+        )
         try:
             with path.open("rb") as file:
                 return tomllib.load(file)

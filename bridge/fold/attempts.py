@@ -346,8 +346,8 @@ def _show_rest(channel: ChannelTurn, observation: Observation, status: Status) -
         if not is_news or offered is None or offered in (shown.current_version, target):
             channel.not_seen()
             return
-        # After a confirmed success the version from before may be an old answer's.
-        is_back = shown.confirmed and last is not None and shown.current_version == last.from_version
+        # After a success the version from before may be an old answer's.
+        is_back = last is not None and shown.current_version == last.from_version
         apart_s = channel.turn.policy.twice_apart_s
         if is_back and not channel.twice("back", asked_at(observation), apart_s):
             return

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 from aiokafka import ConsumerRecord
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.fold.device import Device
@@ -25,6 +25,7 @@ from bridge.fold.waiting import next_timer_at
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.kafka.transactions import Draft, TransactionRecord
 from schemas import RAW_LIMIT_BYTES, DeadLetter, LookupRequest, Observation
+from schemas.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -228,7 +229,7 @@ class Batch:
     def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:
             observation = decode_observation(record.value or b"")
-        except MsgspecError as error:
+        except UNREADABLE as error:
             self._refuse(record, Refusal("internal_error", f"Not an observation: {error}"), "")
             return None
 

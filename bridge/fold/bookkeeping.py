@@ -11,6 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from schemas.unreadable import UNREADABLE
+
 BOOKKEEPING_VERSION: Final = 1
 """Release N reads and writes what N-1 reads: fields are only ever appended, with defaults."""
 
@@ -104,7 +106,7 @@ def decode_bookkeeping(header: bytes | None) -> Bookkeeping:
     if header is not None:
         try:
             book = _decoder.decode(header)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             book = None
         if book is not None and book.version == BOOKKEEPING_VERSION:
             return book

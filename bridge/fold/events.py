@@ -21,6 +21,7 @@ EventType = Literal[
     "ota.upgrade.resumed",
     "ota.upgrade.version_changed",
     "ota.device.removed",
+    "ota.device.returned",
 ]
 
 

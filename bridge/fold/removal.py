@@ -13,6 +13,7 @@ from schemas import PHASES, Observation, Reason, UpgradeEvent
 if TYPE_CHECKING:
     from bridge.fold.bookkeeping import ChannelBook
     from bridge.fold.device import Device
+    from bridge.fold.events import EventType
     from bridge.fold.policy import Policy
 
 
@@ -37,26 +38,7 @@ def remove(turn: Turn, removed_at_ms: int) -> None:
     book.removed_at_ms = removed_at_ms
     book.due_at_ms = book.lookup_id = book.lookup_expires_at_ms = book.not_found_at_ms = None
     book.failed_lookups = 0
-    turn.publish(
-        "ota.device.removed",
-        UpgradeEvent(
-            device_id=state.device_id,
-            cloud=state.cloud,
-            account=state.account,
-            product_id=state.product_id,
-            device=state.device,
-            revision=turn.revision + 1,
-            status=state.status,
-            phase=PHASES[state.status],
-            stalled=False,
-            needs_confirmation=False,
-            confirmed=True,
-            correction=False,
-            vendor_time_at_ms=removed_at_ms,
-            observed_at_ms=turn.now_ms,
-            evidence=turn.evidence,
-        ),
-    )
+    _tell(turn, "ota.device.removed", removed_at_ms)
 
 
 def _is_newer(book: ChannelBook, at_ms: int) -> bool:
@@ -81,7 +63,32 @@ def returns(turn: Turn, observation: Observation) -> bool:
         turn.book.not_found_at_ms = at_ms - ms(turn.policy.removal_apart_s)
     turn.book.removed_at_ms = None
     turn.state = replace(turn.state, removed_at_ms=None)
+    _tell(turn, "ota.device.returned", observation.vendor_time_at_ms)
     return True
+
+
+def _tell(turn: Turn, event_type: EventType, vendor_time_at_ms: int | None) -> None:
+    state = turn.state
+    turn.publish(
+        event_type,
+        UpgradeEvent(
+            device_id=state.device_id,
+            cloud=state.cloud,
+            account=state.account,
+            product_id=state.product_id,
+            device=state.device,
+            revision=turn.revision + 1,
+            status=state.status,
+            phase=PHASES[state.status],
+            stalled=False,
+            needs_confirmation=False,
+            confirmed=True,
+            correction=False,
+            vendor_time_at_ms=vendor_time_at_ms,
+            observed_at_ms=turn.now_ms,
+            evidence=turn.evidence,
+        ),
+    )
 
 
 def is_tombstone_due(device: Device, now_ms: int, policy: Policy) -> bool:

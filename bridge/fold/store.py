@@ -10,7 +10,6 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from msgspec import MsgspecError
 from msgspec.structs import replace
 
 from bridge.fold.compact import Compactor
@@ -21,6 +20,7 @@ from bridge.fold.timers import Timers
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.hardening import harden
 from bridge.kafka.settings import KafkaSettings
+from schemas.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,12 @@ class Store:
 
     def take(self, record: ConsumerRecord) -> bool:
         """Keep what a record of the state partition says; return whether it is a state, and no tombstone."""
-        device_id = (record.key or b"").decode()
+        try:
+            device_id = (record.key or b"").decode()
+        except UnicodeDecodeError:
+            log.warning("state_unreadable", partition=self.partition, offset=record.offset)
+            return False
+
         if record.value is None:
             self.remove(device_id)
             return False
@@ -114,7 +119,7 @@ class Store:
             if is_as_read(packed):
                 try:
                     self._devices[device_id] = self._compactor.pack(unpack(packed))
-                except MsgspecError:
+                except UNREADABLE:
                     # Folding an input of this device will fail as well, and tell; nothing of it is lost till then.
                     log.warning("state_unreadable", partition=self.partition, device_id=device_id)
         if as_read:
@@ -138,7 +143,12 @@ class Store:
     def forget_offsets(self) -> None:
         """The observations topic was re-created: no stored input offset says anything about the new one."""
         for device_id in self._devices:
-            device = self.get(device_id)
+            try:
+                device = self.get(device_id)
+            except UNREADABLE:
+                # As in `compact`.
+                log.warning("state_unreadable", partition=self.partition, device_id=device_id)
+                continue
             if device is not None:
                 forgetful = Device(device.state, replace(device.book, offset=-1))
                 self._devices[device_id] = self._compactor.pack(forgetful)

@@ -60,11 +60,11 @@ async def take_over(
         committed = await consumer.committed(place)
         start = (await consumer.beginning_offsets([place]))[place]
         end = (await consumer.end_offsets([place]))[place]
+        next_offset, lost_input = _next_offset(place, store, committed, start, end)
     except BaseException:
         await producer.close()
         raise
 
-    next_offset, lost_input = _next_offset(place, store, committed, start, end)
     log.info(
         "partition_taken_over",
         partition=place.partition,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -11,6 +11,10 @@ from schemas import Observation
 
 if TYPE_CHECKING:
     from bridge.fold.channel import ChannelTurn
+
+
+_LAG_WITH_CLOCKS: Final = 1.5
+"""Times the API's lag: the clocks that compare an answer with a push disagree as well, seldom by all they may."""
 
 
 def learn_versions(channel: ChannelTurn, observation: Observation) -> None:
@@ -135,7 +139,7 @@ def lags_adopted_success(channel: ChannelTurn, observation: Observation, asked_a
     if attempt is None or attempt.target_version is not None:
         return False
 
-    if asked_at_ms - attempt.started_at_ms >= ms(2 * channel.turn.policy.api_lag_s):
+    if asked_at_ms - attempt.started_at_ms >= ms(_LAG_WITH_CLOCKS * channel.turn.policy.api_lag_s):
         return False
 
     if attempt.from_version is None:

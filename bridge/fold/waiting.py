@@ -38,22 +38,29 @@ def on_lifecycle(turn: Turn, observation: Observation) -> None:
 def on_timer(turn: Turn, *, asks_in_background: bool) -> None:
     """What is due on the bridge's clock: claims to adopt, stalls, lookups that expired, lookups to ask for."""
     for channel in turn.all_channels():
-        claim_ms = claim_deadline(channel.shown, channel.book, turn.policy)
-        if claim_ms is not None and turn.now_ms >= claim_ms:
-            outcomes.on_deadline(channel)
-            lookups.arm_period(turn)
-            continue
-
-        stall_ms = _stall_deadline(channel.shown, channel.book, turn.policy)
-        if stall_ms is not None and turn.now_ms >= stall_ms:
-            _on_stall(channel)
-
-        local_ms = _local_deadline(channel.shown, channel.book, turn.policy)
-        if local_ms is not None and turn.now_ms >= local_ms:
-            turn.evidence = Evidence(origin="bridge", name="local_deadline")
-            channel.settle("timed_out", turn.now_ms, confirmed=False, reason=Reason(code="local_deadline"))
+        _on_channel_timer(channel)
+        # What the next channel's timer does has an evidence of its own.
+        channel.flush()
 
     lookups.on_due(turn, asks_in_background=asks_in_background)
+
+
+def _on_channel_timer(channel: ChannelTurn) -> None:
+    turn = channel.turn
+    claim_ms = claim_deadline(channel.shown, channel.book, turn.policy)
+    if claim_ms is not None and turn.now_ms >= claim_ms:
+        outcomes.on_deadline(channel)
+        lookups.arm_period(turn)
+        return
+
+    stall_ms = _stall_deadline(channel.shown, channel.book, turn.policy)
+    if stall_ms is not None and turn.now_ms >= stall_ms:
+        _on_stall(channel)
+
+    local_ms = _local_deadline(channel.shown, channel.book, turn.policy)
+    if local_ms is not None and turn.now_ms >= local_ms:
+        turn.evidence = Evidence(origin="bridge", name="local_deadline")
+        channel.settle("timed_out", turn.now_ms, confirmed=False, reason=Reason(code="local_deadline"))
 
 
 def next_timer_at(device: Device, policy: Policy, *, with_background: bool = True) -> int | None:

@@ -199,8 +199,9 @@ class Worker:
         return not self._stopping
 
     def _timer_clock(self) -> int:
-        """Overdue timers never overtake the unread backlog."""
-        return self._observed_at_ms if self.is_behind else self._now_ms()
+        """Overdue timers never overtake the unread backlog, nor our own clock where another copy's was ahead."""
+        now_ms = self._now_ms()
+        return min(self._observed_at_ms, now_ms) if self.is_behind else now_ms
 
     async def _fold(self, batch: Batch) -> None:
         """2. Observations in order, then the timers that are due after them."""

@@ -20,6 +20,7 @@ from bridge.kafka.hardening import harden
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import topic_name
 from schemas import IngestProgress
+from schemas.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +76,7 @@ def _records(account: str, latest: Mapping[bytes, bytes]) -> Iterator[tuple[str,
             continue
         try:
             record = _decode(value)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             log.error(
                 "progress_unreadable",
                 key=key.decode(errors="replace"),

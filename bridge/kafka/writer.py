@@ -279,11 +279,12 @@ class KafkaWriter:
 
     async def _dismiss(self, *, settle_s: float = SETTLE_S) -> None:
         """Throw the producer away and take back what it did not get confirmed."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
+        # Until it is dismissed it is known: a stop may cancel this, and dismisses it itself.
+        if self._producer is not None:
             if self._answers:
                 await asyncio.wait([answer for answer, _ in self._answers.values()], timeout=settle_s)
-            await dismiss_producer(producer)
+            await dismiss_producer(self._producer)
+            self._producer = None
         self._answers.clear()
         self._outbox.take_back()
 

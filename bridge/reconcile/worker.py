@@ -41,6 +41,7 @@ from bridge.reconcile.statistics import ReconcileStatistics
 from bridge.stopping import stopped_within, unless_stopped
 from consumer.sink import Sink
 from schemas import LookupRequest
+from schemas.unreadable import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -189,7 +190,7 @@ class Reconcile:
         self._lookups_read += 1
         try:
             request = self._decoder.decode(record.value or b"")
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             self._malformed += 1
             log.warning(
                 "lookup_malformed", partition=record.partition, offset=record.offset, problem=str(error)

@@ -1,7 +1,7 @@
 """What differs between two states of one device, field by field, and which rules decide those fields. Pure.
 
-Left out is what follows from the rest: `phase` and the device's own `status` from the channels' statuses, `attempt_id`
-from the attempt's number; and `updated_at_ms`, which every input sets, also a timer that only asks for a lookup.
+Left out is what follows from the rest: `phase` from the status, `attempt_id` from the attempt's number; and
+`updated_at_ms`, which every input sets, also a timer that only asks for a lookup.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from schemas import Attempt, Channel, UpgradeState
 
 LEFT_OUT: Final = frozenset({"device_id", "updated_at_ms", "phase", "attempt_id"})
-"""Beside the device's own status, whose name a channel's has as well."""
 
 RULES: Final[dict[str, tuple[str, ...]]] = {
     "cloud": ("R20",),
@@ -125,7 +124,7 @@ def _status(state: UpgradeState | None) -> str:
 
 def _of_device(published: UpgradeState, replayed: UpgradeState) -> Iterator[Difference]:
     for name in UpgradeState.__struct_fields__:
-        if name not in ("status", "channels"):
+        if name != "channels":
             yield from _of_field(name, None, published, replayed)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiokafka import TopicPartition
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 
 from bridge.fold.batch import FoldTopics
 from bridge.fold.clock import ms
@@ -31,6 +31,7 @@ from bridge.replay.reading import Published, Reader
 from bridge.replay.timing import LATE_MS, AsTold, WhenDue
 from bridge.replay.told import ToldLog
 from schemas import Observation, UpgradeState
+from schemas.unreadable import UNREADABLE
 
 _CLOCKS_AGREE_MS: Final = 1000
 """Two copies of the bridge may make the observations of one device; their clocks agree so well."""
@@ -221,7 +222,7 @@ class PartitionReplay:
         async for records in self._reader.read(place, *await self._reader.bounds(place)):
             for record in records:
                 if record.key in keys:
-                    with contextlib.suppress(MsgspecError):
+                    with contextlib.suppress(*UNREADABLE):
                         log.take(record)
         return log
 
@@ -247,7 +248,7 @@ class PartitionReplay:
         """Return a device's state; None where there is none, or where it cannot be read."""
         try:
             device = store.get(device_id)
-        except MsgspecError:
+        except UNREADABLE:
             return None
         return None if device is None else device.state
 

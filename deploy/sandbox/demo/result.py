@@ -35,6 +35,7 @@ _KINDS = {
     "ota.upgrade.resumed": "stalls over",
     "ota.upgrade.version_changed": "changes of version",
     "ota.device.removed": "devices removed",
+    "ota.device.returned": "devices returned",
 }
 
 
@@ -123,7 +124,8 @@ def notes(result: Result, tally: Tally) -> Iterator[str]:
     kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in tally.kinds.most_common())
     yield from wrap(f"{tally.events} events: {kinds}", _LINE_WIDTH)
     yield "at most: requests in the time over which that cloud counts them, of those that it allows"
-    yield f"{result.attempts.began} attempts began; phantom: told, never begun; merged: two told as one"
+    yield f"{result.attempts.began} attempts began; phantom: told, never begun"
+    yield "merged: two told as one, or over before anybody looked, where pushes were lost"
 
 
 def verdict_lines(result: Result) -> Iterator[tuple[str, str]]:

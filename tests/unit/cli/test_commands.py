@@ -192,7 +192,9 @@ def test_file_that_does_not_exist_is_told_whatever_the_environment_says(
     assert run_command([*arguments, "-c", "missing.toml"]) == 2
 
     told = capsys.readouterr().err.splitlines()
-    assert told[1].startswith("  missing.toml: does not exist. Start one with `ota-bridge config example`")
+    assert told[1].startswith(
+        "  missing.toml: does not exist. Start one with `ota-bridge config example > ota-bridge.toml`"
+    )
     assert len(told) == 2
 
 

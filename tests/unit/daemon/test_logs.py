@@ -43,6 +43,14 @@ def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_ar
     assert "RequestTimedOut" in line
 
 
+def test_a_broker_that_is_away_is_a_warning_so_that_errors_are_alarms() -> None:
+    stream = configured("json")
+
+    logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "127.0.0.1", 1, OSError("refused"))
+
+    assert json.loads(stream.getvalue())["level"] == "warning"
+
+
 @pytest.mark.parametrize(("level", "told"), [("info", []), ("debug", ["debug", "debug"])])
 def test_coordinator_that_is_still_coming_is_no_error_line_but_one_that_refuses_is(
     level: str, told: list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +112,17 @@ def test_a_state_that_cannot_be_read_is_kept_as_it_is() -> None:
     assert store.get("good") == _known("good")
     with pytest.raises(Exception, match="paused_by_vendor"):
         store.get("odd")
+
+
+def test_a_damaged_state_or_key_stops_neither_a_restore_nor_the_forgetting_of_offsets() -> None:
+    store = Store(0)
+    store.put("damaged", b'{"account":"\xff"}', [])
+
+    store.forget_offsets()
+    record = SimpleNamespace(key=b"\xff", value=b"{}", headers=(), offset=7)
+
+    assert not store.take(record)
+    assert store.device_ids() == ["damaged"]
 
 
 def test_forgetting_offsets_reaches_every_device() -> None:

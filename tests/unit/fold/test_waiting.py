@@ -213,7 +213,7 @@ def test_a_list_that_outlives_its_device_opens_nothing_and_one_lookup_removes_it
     story.answered(504, "not_found")
 
     assert (while_listed.removed_at_ms, while_listed.status) == (None, "cancelled")
-    assert story.types[events:] == ["device.removed"]
+    assert story.types[events:] == ["device.returned", "device.removed"]
     assert story.known.state.removed_at_ms == ms(504)
     assert len(story.lookups) == 1
 
@@ -318,31 +318,72 @@ def test_not_found_twice_a_day_apart_is_a_removal() -> None:
     assert story.known.state.removed_at_ms is not None
 
 
+def look_up(story: Story, from_s: float, outcome: str) -> float:
+    """Let the first lookup that is outstanding from then on end so; return when."""
+    at_s = from_s
+    story.run_timers(at_s)
+    while story.known.book.lookup_id is None:
+        at_s += 60
+        story.run_timers(at_s)
+    assert f"answer_{outcome}" in story.answered(at_s, outcome).counts
+    return at_s
+
+
 def test_an_ok_answer_between_two_not_founds_keeps_the_device() -> None:
     story = upgrading()
-    day = POLICY.removal_apart_s
-    story.run_timers(110)
-    story.answered(110, "not_found")
-    story.run_timers(5000)
-    story.answered(5000)
-    story.run_timers(110 + day)
+    look_up(story, 110, "not_found")
+    look_up(story, 5000, "ok")
 
-    story.answered(110 + day, "not_found")
+    look_up(story, 110 + POLICY.removal_apart_s, "not_found")
 
     assert story.known.state.removed_at_ms is None
 
 
 def test_a_push_between_two_not_founds_keeps_the_device() -> None:
     story = upgrading()
-    day = POLICY.removal_apart_s
-    story.run_timers(110)
-    story.answered(110, "not_found")
+    look_up(story, 110, "not_found")
     story.online(5000)
-    story.run_timers(110 + day)
 
-    story.answered(110 + day, "not_found")
+    look_up(story, 110 + POLICY.removal_apart_s, "not_found")
 
     assert story.known.state.removed_at_ms is None
+
+
+def test_an_ok_answer_ends_the_backing_off() -> None:
+    story = upgrading()
+    for at_s in (110, 200, 400):
+        look_up(story, at_s, "unavailable")
+    look_up(story, 1000, "ok")
+
+    story.hint(2000)
+    failed_at_s = look_up(story, 2004, "unavailable")
+
+    assert story.due_in_s == failed_at_s + POLICY.lookup_backoff_s
+
+
+def test_a_return_is_told_as_the_removal_was() -> None:
+    story = upgrading()
+    story.removed(200)
+    removed = story.last_event
+
+    story.online(300)
+
+    assert story.types[-1] == "device.returned"
+    assert (story.last_event.revision, story.last_event.channel) == (removed.revision + 1, None)
+    assert story.known.state.revision == story.last_event.revision
+
+
+def test_what_one_timer_does_to_two_channels_carries_its_own_evidence_each() -> None:
+    story = upgrading()
+    story.answer(101, "idle", now="1.0", channel="9")
+    story.push(200, "installing", channel="9")
+    stall_at_s = 200 + POLICY.installing_stall_s
+    story.claim(stall_at_s - POLICY.claim_deadline_s, "failed")
+
+    events = story.wait(stall_at_s).events
+
+    told = {typed.event.channel: typed.event.evidence.name for typed in events}
+    assert told == {"0": "claim_deadline", "9": "stalled"}
 
 
 def test_an_old_removal_does_not_remove_a_device_that_was_heard_of_since() -> None:

@@ -188,6 +188,44 @@ async def test_a_number_that_cannot_be_written_costs_its_device_nothing_else() -
     assert bench.commits.offsets == [4]
 
 
+DEEP = b'{"device_id":"d","evidence":{"origin":"push","name":"x","raw":' + b"[" * 3000 + b"]" * 3000 + b"}}"
+
+
+@pytest.mark.parametrize("value", [b'{"device_id":"d\xff"}', DEEP], ids=["no UTF-8", "nested"])
+async def test_what_no_decoder_reads_costs_one_dead_letter(value: bytes) -> None:
+    bench = Bench()
+
+    await bench.work(record(0, value), record(1, told("good")))
+
+    assert [letter.key for letter in bench.commits.of(TOPICS.dead_letters)] == [b"observations/3:0"]
+    assert bench.counts["observations"] == 1
+
+
+async def test_a_state_that_is_no_text_costs_its_device_and_stops_nobody() -> None:
+    bench = Bench()
+    bench.keep(upgrading(), "damaged")
+    damaged = bench.store._devices["damaged"].replace(b'"account":"home"', b'"account":"h\xffme"')
+    assert damaged != bench.store._devices["damaged"]
+    bench.store._devices["damaged"] = damaged
+
+    await bench.work(record(0, told("damaged")), record(1, told("good")))
+
+    assert [letter.key for letter in bench.commits.of(TOPICS.dead_letters)] == [b"observations/3:0"]
+    assert bench.counts["observations"] == 1
+
+
+async def test_a_clock_that_is_ahead_fires_no_timer_of_a_backlog_in_the_future() -> None:
+    bench = Bench(now_s=200, backlog_end=2)
+    claiming = upgrading()
+    claiming.claim(110, "failed")
+    bench.keep(claiming, "claiming")
+
+    await bench.work(record(0, told("other", observed_at_ms=ms(7_301))))
+
+    assert bench.worker.is_behind
+    assert [event.key for event in bench.commits.of(TOPICS.events)] == [b"other"]
+
+
 async def test_a_result_too_large_for_kafka_costs_a_dead_letter_and_nothing_else() -> None:
     bench = Bench()
 

@@ -78,7 +78,10 @@ def test_what_follows_from_the_rest_is_not_told_twice() -> None:
     state = story()
     other = replace(changed(state, status="failed", phase="terminal"), status="failed")
 
-    assert [each.field for each in differences(state, other)] == ["status"]
+    assert [(each.field, each.channel) for each in differences(state, other)] == [
+        ("status", None),
+        ("status", "0"),
+    ]
 
 
 def test_devices_are_grouped_by_what_is_shown_and_by_times_only_where_nothing_else_differs() -> None:
