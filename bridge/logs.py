@@ -59,7 +59,7 @@ REPEATED_AFTER_S: Final = 10.0
 
 
 class BrokersAreAwaited(logging.Filter):
-    """A broker that cannot be reached is waited for: the Kafka library's error is a warning, so that errors are alarms."""
+    """A broker that cannot be reached is waited for: the Kafka library's error is a warning; errors are alarms."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Lower an error's level."""
