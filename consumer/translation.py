@@ -7,6 +7,7 @@ ends as records or as a count: nothing that a stranger can send raises.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Final
 
 import msgspec
@@ -46,31 +47,13 @@ class Translator:
         self._keep_raw = account.evidence_raw == "redacted"
         self._size_limit = gateway.max_message_bytes
         self._filtered = frozenset(gateway.filter_protocols)
-        self._filtered_starts = [(AFTER_DATA % protocol, protocol) for protocol in gateway.filter_protocols]
+        self.is_filtered = _filter(gateway.max_message_bytes, gateway.filter_protocols, counters.filtered)
         self._require_sign = gateway.sign_policy == "require"
         keys = [AccountKey(account.access_key, "current")]
         if account.previous_access_key is not None:
             keys.append(AccountKey(account.previous_access_key, "previous"))
         self._keys = tuple(keys)
         self._buffer = bytearray(_BUFFER_BYTES)
-
-    def is_filtered(self, payload: bytes) -> bool:
-        """Tell, without decoding it, whether a message is of a filtered protocol, and count it: nine of ten are.
-
-        It knows the form in which the platform writes; what is written otherwise `translate` filters. What follows
-        the protocol is not read, but that it ends like an envelope and names no second protocol.
-        """
-        if len(payload) > self._size_limit or not payload.startswith(DATA_FIRST):
-            return False
-        # The first quote ends `data`, whose base64 has neither quotes nor escapes.
-        end = payload.find(b'"', len(DATA_FIRST))
-        for start, protocol in self._filtered_starts:
-            if payload.startswith(start, end):
-                if payload.count(PROTOCOL, end) > 1 or not payload.endswith(b"}"):
-                    return False
-                self._counters.filtered[protocol] += 1
-                return True
-        return False
 
     def translate(
         self, message: SourceMessage, payload: bytes, position: Position, received_at_ms: int
@@ -186,6 +169,34 @@ class Translator:
         return OutgoingRecord(
             "observations", observation.device_id.encode(), bytes(self._buffer), observation.observed_at_ms
         )
+
+
+def _filter(
+    size_limit: int, protocols: Sequence[int], filtered: MutableMapping[int, int]
+) -> Callable[[bytes], bool]:
+    """Return what tells, without decoding it, whether a message is of a filtered protocol: nine of ten are.
+
+    It knows the form in which the platform writes; what is written otherwise `translate` filters. What follows the
+    protocol is not read, but that it ends like an envelope and names no second protocol. A function rather than a
+    method, for what it looks at each time are constants.
+    """
+    begin, data_at = DATA_FIRST, len(DATA_FIRST)
+    starts = tuple((AFTER_DATA % protocol, protocol) for protocol in protocols)
+
+    def is_filtered(payload: bytes) -> bool:
+        if not payload.startswith(begin) or len(payload) > size_limit:
+            return False
+        # The first quote ends `data`, whose base64 has neither quotes nor escapes.
+        end = payload.find(b'"', data_at)
+        for start, protocol in starts:
+            if payload.startswith(start, end):
+                if payload.count(PROTOCOL, end) > 1 or not payload.endswith(b"}"):
+                    return False
+                filtered[protocol] += 1
+                return True
+        return False
+
+    return is_filtered
 
 
 def _decrypt_with_any(keys: tuple[AccountKey, ...], data: str, encryption: str | None) -> bytes:
