@@ -41,6 +41,11 @@ SLICE_OBSERVATIONS: Final = 500
 BATCH_TIMERS: Final = 1000
 _COMPACT_DEVICES: Final = 100
 """Per pass, half a millisecond: a take-over leaves its devices as they were read, to be compacted as time allows."""
+_COMMITS_APART: Final = 3.0
+"""Times what a commit takes of late: brokers that are slow, or busy, get fewer and larger transactions. Else all of
+their time would go into small ones, and every record would wait for that."""
+_COMMIT_WEIGHT: Final = 0.2
+"""Of the latest commit, in what commits take of late."""
 _IDLE_S: Final = 1.0
 
 
@@ -91,6 +96,7 @@ class Worker:
         self._stopping = False
         self._known_hole_at: int | None = None
         self._committing_since: float | None = None
+        self._commit_s = 0.0
         self.has_committed = False
         self.next_offset = next_offset
 
@@ -163,7 +169,9 @@ class Worker:
                     )
                     self._committing_since = None
                     self._swap(batch, written)
-                    await self._rest(began_s + interval_s() - time.monotonic())
+                    self._commit_s += _COMMIT_WEIGHT * (time.monotonic() - began_s - self._commit_s)
+                    apart_s = max(interval_s(), _COMMITS_APART * self._commit_s)
+                    await self._rest(began_s + apart_s - time.monotonic())
             except BaseException:
                 # The store is kept for the next take-over, so its reminders must be complete again.
                 for device_id in batch.reminders:
