@@ -177,10 +177,13 @@ class GatewayThread:
             failure: BaseException | None = error
         else:
             failure = None
-        self._told_unless_closed(self._client, "client", by=time.monotonic() + CLIENT_CLOSE_S)
+        close_by = time.monotonic() + CLIENT_CLOSE_S
+        self._told_unless_closed(self._client, "client", by=lambda: close_by)
         self._call(self._end, failure)
 
-    def _told_unless_closed(self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: float) -> None:
+    def _told_unless_closed(
+        self, opened: _pulsar.Consumer | _pulsar.Client, what: str, *, by: Callable[[], float]
+    ) -> None:
         problem = close(opened, by=by)
         if problem is not None:
             log.warning("gateway_not_closed", account=self._account.name, what=what, error=problem)
@@ -228,8 +231,10 @@ class GatewayThread:
         finally:
             self._connected = False
             # Also sends the acknowledgements that the client has grouped and not sent yet.
-            by = min(self._close_by - CLIENT_CLOSE_S, time.monotonic() + OPERATION_TIMEOUT_S)
-            self._told_unless_closed(consumer, "subscription", by=by)
+            latest = time.monotonic() + OPERATION_TIMEOUT_S
+            self._told_unless_closed(
+                consumer, "subscription", by=lambda: min(self._close_by - CLIENT_CLOSE_S, latest)
+            )
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()

@@ -92,21 +92,24 @@ class _Answer:
         self._answers.put(result)
 
 
-def close(opened: _pulsar.Consumer | _pulsar.Client, *, by: float) -> str | None:
-    """Close a subscription or the client; return what went wrong. Gives up at `by` on the monotonic clock."""
+def close(opened: _pulsar.Consumer | _pulsar.Client, *, by: Callable[[], float]) -> str | None:
+    """Close a subscription or the client; return what went wrong. Gives up at `by` on the monotonic clock.
+
+    That is asked again and again: a stop of the account may make it earlier.
+    """
     answers: queue.SimpleQueue[_pulsar.Result] = queue.SimpleQueue()
     answer = _Answer(answers)
     held_by_client = weakref.ref(answer)
     opened.close_async(answer)
     del answer
-    while time.monotonic() < by:
+    while time.monotonic() < by():
         try:
             result = answers.get(timeout=_CHECK_S)
         except queue.Empty:
             continue
         # The client's thread needs the interpreter once more, to let go of the answer. Where the process has begun
         # to end by then, that thread is torn down inside C++, which aborts the process (measured: a quarter of exits).
-        while held_by_client() is not None and time.monotonic() < by:
+        while held_by_client() is not None and time.monotonic() < by():
             time.sleep(_RELEASE_CHECK_S)
         return None if result == _pulsar.Result.Ok else result.name
     return "no answer in time"

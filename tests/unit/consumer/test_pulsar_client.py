@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def test_a_close_ends_when_the_client_has_let_go_of_the_answer(
 ) -> None:
     opened = Opened(result)
     closed: list[str | None] = []
-    closing = threading.Thread(target=lambda: closed.append(close(opened, by=time.monotonic() + 60)))
+    closing = threading.Thread(target=lambda: closed.append(close(opened, by=lambda: math.inf)))
     closing.start()
     opened.has_answered.wait()
     closing.join(0.05)
@@ -53,5 +54,21 @@ def test_a_close_ends_when_the_client_has_let_go_of_the_answer(
 def test_a_client_that_does_not_answer_or_let_go_is_given_up_in_time() -> None:
     for result, told, within_s in ((None, "no answer in time", 0.05), (_pulsar.Result.Ok, None, 2.0)):
         opened = Opened(result)
-        assert close(opened, by=time.monotonic() + within_s) == told
+        by = time.monotonic() + within_s
+        assert close(opened, by=lambda by=by: by) == told
         opened.let_go.set()
+
+
+def test_a_stop_that_comes_during_a_close_shortens_it() -> None:
+    opened = Opened(None)
+    by = math.inf
+    closed: list[str | None] = []
+    closing = threading.Thread(target=lambda: closed.append(close(opened, by=lambda: by)))
+    closing.start()
+    opened.has_answered.wait()
+
+    by = time.monotonic()
+    closing.join()
+
+    assert closed == ["no answer in time"]
+    opened.let_go.set()
