@@ -80,6 +80,18 @@ def lookups(bench: Bench) -> list[tuple[str, str]]:
     return [(lookup["device_id"], lookup["cause"]) for lookup in asked]
 
 
+async def test_a_gap_that_a_state_knows_of_already_is_not_folded_into_it_again() -> None:
+    bench = Bench(AT_S)
+    for name, offset in (("knows", 5), ("does-not", -1)):
+        story = settled()
+        story.known.book.offset = offset
+        bench.keep(story, name)
+
+    await bench.work(record(0, gap()))
+
+    assert [device for device, _ in lookups(bench)] == ["does-not"]
+
+
 def states(bench: Bench) -> list[str]:
     return [(state.key or b"").decode() for state in bench.commits.of(TOPICS.state)]
 
