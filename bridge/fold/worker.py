@@ -142,7 +142,7 @@ class Worker:
     async def run(self, interval_s: Callable[[], float] = lambda: 0.0) -> None:
         """Work until stopped, or until a doubt makes a new producer necessary. Raises KafkaError and OffsetJump.
 
-        `interval_s` says how long after the begin of a transaction the next one may begin.
+        `interval_s` says how long after the begin of a transaction the next one may begin; slow brokers get more time.
         """
         while not self._producer.is_doubtful and await self._has_input():
             self._store.compact(_COMPACT_DEVICES)
@@ -170,8 +170,9 @@ class Worker:
                     self._committing_since = None
                     self._swap(batch, written)
                     self._commit_s += _COMMIT_WEIGHT * (time.monotonic() - began_s - self._commit_s)
-                    apart_s = max(interval_s(), _COMMITS_APART * self._commit_s)
-                    await self._rest(began_s + apart_s - time.monotonic())
+                    if (apart_s := interval_s()) > 0:
+                        apart_s = max(apart_s, _COMMITS_APART * self._commit_s)
+                        await self._rest(began_s + apart_s - time.monotonic())
             except BaseException:
                 # The store is kept for the next take-over, so its reminders must be complete again.
                 for device_id in batch.reminders:
