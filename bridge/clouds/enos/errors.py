@@ -6,6 +6,7 @@ There are two families: the gateway's, in the field `status`, which speak of tok
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from bridge.clouds.errors import (
@@ -61,7 +62,7 @@ def error_of(
 
 def refused_by_status(http_status: int, text: str, *, api: str, code: str | None) -> CloudError | None:
     """Return what the HTTP status says where the code is not a documented one, None where it says nothing."""
-    if http_status >= 500:  # noqa: PLR2004 - HTTP's own line
+    if http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Unanswered(f"HTTP status {http_status}", api=api, code=code or f"http-{http_status}")
     if http_status in (401, 403):
         words = text[:200] or f"HTTP status {http_status}"

@@ -37,6 +37,7 @@ from bridge.clouds.shape import Discovered, FirmwarePackage, Looked, Means
 from bridge.clouds.tuya.dialect import tuya_client
 from bridge.clouds.tuya.errors import NOT_SUBSCRIBED
 from bridge.clouds.tuya.settings import TuyaCredentials
+from bridge.clouds.tuya.subscriptions import Subscriptions
 from schemas import PHASES, Observation, Phase, Status
 
 log = structlog.get_logger(__name__)
@@ -46,9 +47,6 @@ NAMED_IN: Final[Mapping[Phase, tuple[DeviceList, ...]]] = {
     "active": (UPGRADING,),
 }
 """Which lists may have the device's entry; the vendor does not say in which one a device waits for its update."""
-
-SUBSCRIPTION_MS: Final = 24 * 3600 * 1000
-"""How long a list stays skipped after it was not subscribed: somebody may subscribe meanwhile."""
 
 
 class IllumeCloud:
@@ -61,7 +59,9 @@ class IllumeCloud:
         self._client = tuya_client(account, means, self.clock)
         self._parameters = Parameters(account.name, account.api.get_params)
         self._listed = Listed()
-        self._not_subscribed_until_ms: dict[str, int] = {}
+        self._subscriptions = Subscriptions(
+            account.name, self.clock, meanwhile="what only that list tells is missing"
+        )
 
     async def lookup(self, device_id: str) -> Looked:
         """Ask for the detail, and for the version that is on offer or being installed."""
@@ -156,7 +156,7 @@ class IllumeCloud:
         try:
             for device_list in _lists_of(detail.told.status):
                 for project_id in self._account.api.project_ids:
-                    if self._is_skipped(device_list.api):
+                    if self._subscriptions.leaves_out(device_list.api):
                         break
                     page = await self._page(device_list, project_id, 1, where)
                     for item in page.items:
@@ -164,7 +164,7 @@ class IllumeCloud:
                             return item.version
         except CloudError as error:
             if error.code in NOT_SUBSCRIBED:
-                self._skip(error)
+                self._subscriptions.leave_out(error)
             log.info(
                 "version_not_told",
                 account=self._account.name,
@@ -180,7 +180,7 @@ class IllumeCloud:
         refusal: CloudError | None = None
         has_read = False
         for device_list in LISTS:
-            if self._is_skipped(device_list.api):
+            if self._subscriptions.leaves_out(device_list.api):
                 continue
             try:
                 for project_id in self._account.api.project_ids:
@@ -190,11 +190,10 @@ class IllumeCloud:
             except Forbidden as error:
                 if error.code not in NOT_SUBSCRIBED:
                     raise
-                self._skip(error)
+                self._subscriptions.leave_out(error)
                 refusal = error
         if not has_read and self._account.api.project_ids:
-            for device_list in LISTS:
-                self._not_subscribed_until_ms.pop(device_list.api, None)
+            self._subscriptions.forget(device_list.api for device_list in LISTS)
             raise refusal or Forbidden("none of the lists is subscribed", api=LISTS[0].api)
 
     async def _pages(self, device_list: DeviceList, project_id: str) -> AsyncGenerator[ListPage, None]:
@@ -219,20 +218,6 @@ class IllumeCloud:
 
     async def _ask(self, api: str, path: str, values: Mapping[str, Value]) -> Reply:
         return await self._parameters.send(self._client.ask, api=api, path=path, values=values)
-
-    def _is_skipped(self, api: str) -> bool:
-        return self.clock.local_ms() < self._not_subscribed_until_ms.get(api, 0)
-
-    def _skip(self, error: CloudError) -> None:
-        self._not_subscribed_until_ms[error.api] = self.clock.local_ms() + SUBSCRIPTION_MS
-        log.warning(
-            "api_not_subscribed",
-            account=self._account.name,
-            api=error.api,
-            code=error.code,
-            text=error.text,
-            remedy="subscribe the cloud project to this API; until then what only this list tells is missing",
-        )
 
 
 def _lists_of(status: Status | None) -> tuple[DeviceList, ...]:

@@ -23,6 +23,7 @@ from bridge.clouds.tuya.dialect import tuya_client
 from bridge.clouds.tuya.errors import NOT_SUBSCRIBED
 from bridge.clouds.tuya.settings import TuyaApi, TuyaCredentials
 from bridge.clouds.tuya.sign import path_of
+from bridge.clouds.tuya.subscriptions import Subscriptions
 from bridge.clouds.tuya_cloud.devices import DEVICES_API, DEVICES_PAGE, DEVICES_PATH, page_of
 from bridge.clouds.tuya_cloud.firmware import EVIDENCE_FIELDS, FirmwareItem, firmware_items, progress_of
 from schemas import PHASES, Observation
@@ -50,9 +51,6 @@ FIRMWARE_APIS: Final = (
 PROGRESS_API: Final = "thing-firmware-progress"
 PROGRESS_PATH: Final = "/v2.0/cloud/thing/{device_id}/firmware/{channel}/progress"
 
-SUBSCRIPTION_MS: Final = 24 * 3600 * 1000
-"""How long an API stays skipped after it was not subscribed: somebody may subscribe meanwhile."""
-
 
 class TuyaCloud:
     """See `Cloud`. Knows of no packages, and needs no sweep: the gateway pushes."""
@@ -63,7 +61,9 @@ class TuyaCloud:
         self.clock = VendorClock(means.now_ms)
         self._account = account
         self._client = tuya_client(account, means, self.clock)
-        self._not_subscribed_until_ms: dict[str, int] = {}
+        self._subscriptions = Subscriptions(
+            account.name, self.clock, meanwhile="older calls are used where there are any"
+        )
 
     async def lookup(self, device_id: str) -> Looked:
         """Ask for the firmware information, then for the progress of each channel that is being upgraded."""
@@ -106,7 +106,7 @@ class TuyaCloud:
         """Ask the first API that this project is subscribed to."""
         refusal: CloudError | None = None
         for call in FIRMWARE_APIS:
-            if self._is_skipped(call.api):
+            if self._subscriptions.leaves_out(call.api):
                 continue
             try:
                 path = path_of(call.path, device_id=device_id)
@@ -114,19 +114,18 @@ class TuyaCloud:
             except Forbidden as error:
                 if error.code not in NOT_SUBSCRIBED:
                     raise
-                self._skip(error)
+                self._subscriptions.leave_out(error)
                 refusal = error
         if refusal is None:
             refusal = Forbidden("none of the firmware APIs is subscribed", api=FIRMWARE_APIS[0].api)
         # Nothing is left to ask: when the circuit lets somebody try again, all are asked again.
-        for call in FIRMWARE_APIS:
-            self._not_subscribed_until_ms.pop(call.api, None)
+        self._subscriptions.forget(call.api for call in FIRMWARE_APIS)
         raise refusal
 
     async def _progress(self, device_id: str, call: FirmwareApi, item: FirmwareItem) -> int | None:
         """Return the per cent of a channel that is being upgraded. Good to have: the lookup never fails by it."""
         is_active = item.status is not None and PHASES[item.status] == "active"
-        if not call.tells_progress or not is_active or self._is_skipped(PROGRESS_API):
+        if not call.tells_progress or not is_active or self._subscriptions.leaves_out(PROGRESS_API):
             return None
 
         path = path_of(PROGRESS_PATH, device_id=device_id, channel=item.channel)
@@ -134,7 +133,7 @@ class TuyaCloud:
             reply = await self._client.ask(Call(api=PROGRESS_API, path=path))
         except CloudError as error:
             if error.code in NOT_SUBSCRIBED:
-                self._skip(error)
+                self._subscriptions.leave_out(error)
             log.info(
                 "progress_not_told",
                 account=self._account.name,
@@ -182,17 +181,3 @@ class TuyaCloud:
             if page[-1].device_id == last_id:
                 raise SchemaMismatch("the device list does not move on", api=DEVICES_API)
             last_id = page[-1].device_id
-
-    def _is_skipped(self, api: str) -> bool:
-        return self.clock.local_ms() < self._not_subscribed_until_ms.get(api, 0)
-
-    def _skip(self, error: CloudError) -> None:
-        self._not_subscribed_until_ms[error.api] = self.clock.local_ms() + SUBSCRIPTION_MS
-        log.warning(
-            "api_not_subscribed",
-            account=self._account.name,
-            api=error.api,
-            code=error.code,
-            text=error.text,
-            remedy="subscribe the cloud project to this API; until then older calls are used where there are any",
-        )

@@ -13,11 +13,12 @@ import pytest
 
 from bridge.clouds import errors
 from bridge.clouds.illume.actions import SYNC_API, UPGRADE_API
-from bridge.clouds.illume.cloud import SUBSCRIPTION_MS, IllumeCloud
+from bridge.clouds.illume.cloud import IllumeCloud
 from bridge.clouds.illume.detail import DETAIL_API
 from bridge.clouds.illume.lists import OFFERED, RECORDED, UPGRADING
 from bridge.clouds.illume.parameters import NOT_SEEN, UNUSABLE_AFTER
 from bridge.clouds.shape import Looked
+from bridge.clouds.tuya.subscriptions import SUBSCRIPTION_MS
 from bridge.clouds.wire import Answer, Request
 from deploy.sandbox.cloud.illume.account import IllumeAccount
 from tests.simulated_api import SimulatedApi

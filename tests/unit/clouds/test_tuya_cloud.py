@@ -12,7 +12,8 @@ import pytest
 
 from bridge.clouds import errors
 from bridge.clouds.shape import Means
-from bridge.clouds.tuya_cloud.cloud import SUBSCRIPTION_MS, TuyaCloud
+from bridge.clouds.tuya.subscriptions import SUBSCRIPTION_MS
+from bridge.clouds.tuya_cloud.cloud import TuyaCloud
 from bridge.clouds.wire import Answer, Request
 from schemas import Observation, Reason
 from tests.tuya_model import ACCESS_KEY, TuyaModel, failure, tuya_account
