@@ -299,6 +299,7 @@ def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(configuration, stages, redact))
     except Exception:
+        # The process ends: what it had not confirmed and committed is delivered again to the next one.
         log.exception("unexpected", remedy="this is a defect, please report it with this line")
         return ExitCode.UNEXPECTED
     finally:

@@ -129,5 +129,5 @@ def _text(key: str, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    known = key if key.isascii() and key.isidentifier() and len(key) <= 32 else "a field"  # noqa: PLR2004
+    known = key if key.isascii() and key.isidentifier() and len(key) <= 32 else "a field"  # noqa: PLR2004 (as long as a field name in a sentence may be)
     raise Rejected("malformed_envelope", f"{known} is neither text nor an integer, so it cannot be signed")

@@ -71,7 +71,7 @@ def examine(payload: bytes, encryption: str | None, accounts: Sequence[GatewayAc
     try:
         match = verify(envelope, others, [key for _, key in owners])
         if match is None:
-            raise Rejected("bad_signature", "none of the access keys given signed this envelope")  # noqa: TRY301
+            raise Rejected("bad_signature", "none of the access keys given signed this envelope")  # noqa: TRY301 (told with the other refusals)
         signer, rule = match
         owners = [(name, key) for name, key in owners if key is signer]
         signature = Signature(account=owners[0][0], key=signer.name, rule=rule)

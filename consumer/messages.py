@@ -29,9 +29,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=ID_LIMIT)] | UnsetType
 class Data(Struct, frozen=True, omit_defaults=True, gc=False):
     """`bizData`: what every message may carry in it."""
 
-    devId: Id = UNSET  # noqa: N815 (these names are the wire's)
-    productId: Id = UNSET  # noqa: N815
-    productKey: Id = UNSET  # noqa: N815
+    devId: Id = UNSET
+    productId: Id = UNSET
+    productKey: Id = UNSET
     uuid: Field = UNSET
     time: Field = UNSET
 
@@ -41,63 +41,63 @@ class Message(Struct, frozen=True, omit_defaults=True, gc=False, tag_field="bizC
 
     BIZ_CODE: ClassVar[str]
 
-    devId: Id = UNSET  # noqa: N815
-    productKey: Id = UNSET  # noqa: N815
-    productId: Id = UNSET  # noqa: N815
+    devId: Id = UNSET
+    productKey: Id = UNSET
+    productId: Id = UNSET
     ts: Field = UNSET
     uuid: Field = UNSET
-    bizData: Data | UnsetType = UNSET  # noqa: N815
+    bizData: Data | UnsetType = UNSET
 
 
 class UpgradeStatusData(Data, frozen=True, omit_defaults=True, gc=False):
     """`description` is free text without documented meaning: shown to people, never read by rules."""
 
-    upgradeStatus: Field = UNSET  # noqa: N815
-    moduleType: Field = UNSET  # noqa: N815
+    upgradeStatus: Field = UNSET
+    moduleType: Field = UNSET
     description: Field = UNSET
 
 
 class UpgradeStatus(Message, frozen=True, omit_defaults=True, gc=False, tag="upgradeStatus"):
     """The upgrade of one channel reached a status; no version, task or progress is told."""
 
-    bizData: UpgradeStatusData | UnsetType = UNSET  # noqa: N815
+    bizData: UpgradeStatusData | UnsetType = UNSET
 
 
 class UpgradeProcessData(Data, frozen=True, omit_defaults=True, gc=False):
     """`firmwareType` is what `moduleType` is elsewhere: the channel."""
 
-    firmwareType: Field = UNSET  # noqa: N815
+    firmwareType: Field = UNSET
     progress: Field = UNSET
 
 
 class UpgradeProcess(Message, frozen=True, omit_defaults=True, gc=False, tag="upgradeProcess"):
     """Progress in per cent; devices commonly never report 100, and 100 is not success."""
 
-    bizData: UpgradeProcessData | UnsetType = UNSET  # noqa: N815
+    bizData: UpgradeProcessData | UnsetType = UNSET
 
 
 class DeviceOtaProgressData(Data, frozen=True, omit_defaults=True, gc=False):
     """Every member beyond device and product is a guess from sibling APIs: no genuine sample is known."""
 
     channel: Field = UNSET
-    firmwareType: Field = UNSET  # noqa: N815
-    moduleType: Field = UNSET  # noqa: N815
+    firmwareType: Field = UNSET
+    moduleType: Field = UNSET
     type: Field = UNSET
-    upgradeStatus: Field = UNSET  # noqa: N815
+    upgradeStatus: Field = UNSET
     upgrade_status: Field = UNSET
     status: Field = UNSET
     progress: Field = UNSET
     process: Field = UNSET
     percent: Field = UNSET
     version: Field = UNSET
-    firmwareVersion: Field = UNSET  # noqa: N815
-    currentVersion: Field = UNSET  # noqa: N815
+    firmwareVersion: Field = UNSET
+    currentVersion: Field = UNSET
 
 
 class DeviceOtaProgress(Message, frozen=True, omit_defaults=True, gc=False, tag="deviceOtaProgress"):
     """The newer generation's upgrade message: a hint to ask the cloud, whatever it says."""
 
-    bizData: DeviceOtaProgressData | UnsetType = UNSET  # noqa: N815
+    bizData: DeviceOtaProgressData | UnsetType = UNSET
 
 
 class LifecycleMessage(Message, frozen=True, omit_defaults=True, gc=False):
@@ -145,7 +145,7 @@ class NameData(Data, frozen=True, omit_defaults=True, gc=False):
 class NameUpdate(Message, frozen=True, omit_defaults=True, gc=False, tag="nameUpdate"):
     """A person renamed the device."""
 
-    bizData: NameData | UnsetType = UNSET  # noqa: N815
+    bizData: NameData | UnsetType = UNSET
 
 
 class DeviceNameUpdate(NameUpdate, frozen=True, omit_defaults=True, gc=False, tag="deviceNameUpdate"):
@@ -205,7 +205,7 @@ for _biz_code, _struct in BY_BIZ_CODE.items():
     # Reading the tag from the struct's configuration takes longer than decoding a message.
     _struct.BIZ_CODE = _biz_code
 
-_decode: Final[Callable[[str], Message]] = msgspec.json.Decoder(Union[tuple(_DATA)]).decode  # noqa: UP007
+_decode: Final[Callable[[str], Message]] = msgspec.json.Decoder(Union[tuple(_DATA)]).decode  # noqa: UP007 (made of a tuple of types)
 _decode_members: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 _ID_NAMES: Final = frozenset({"devId", "productId", "productKey"})

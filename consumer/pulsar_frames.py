@@ -112,7 +112,7 @@ def entry_of(message_id: int | bytes | None) -> tuple[int, int] | None:
 
 def parse(frame: bytes) -> tuple[int, Fields]:
     """Return the command's number and its own fields. Raises ValueError for what is no Pulsar frame."""
-    if len(frame) < 4:  # noqa: PLR2004
+    if len(frame) < 4:  # noqa: PLR2004 (the size in front of a frame)
         raise ValueError("a frame without a command")
     (size,) = struct.unpack_from(">I", frame)
     base = fields_of(frame[4 : 4 + size])

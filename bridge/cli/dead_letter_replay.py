@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +96,7 @@ def replay(
     if plan.hints and (yes or _agreed(len(plan.hints))):
         with _progress("Writing hints") as progress:
             task = progress.add_task("", total=len(plan.hints))
-            step: Step = lambda count: progress.advance(task, count)  # noqa: E731 - one expression, used once
+            step = functools.partial(progress.advance, task)
             run_with_kafka(settings, _write(settings, [*plan.hints.values()], step))
         written = len(plan.hints)
     if as_json:

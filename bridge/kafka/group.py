@@ -28,14 +28,14 @@ def keep_commits_quiet(consumer: AIOKafkaConsumer) -> None:
     afterwards, at the latest when the connection is closed, would be an error that asyncio complains about.
     """
     coordinator = consumer._coordinator  # noqa: SLF001 (there is no other way to the request's task)
-    commit = coordinator._do_commit_offsets  # noqa: SLF001
+    commit = coordinator._do_commit_offsets  # noqa: SLF001 (the library has no other way to see a failed commit)
 
     def retrieved(*arguments: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.ensure_future(commit(*arguments))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    coordinator._do_commit_offsets = retrieved  # noqa: SLF001
+    coordinator._do_commit_offsets = retrieved  # noqa: SLF001 (the library has no other way to see a failed commit)
 
 
 async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Reach) -> bool:

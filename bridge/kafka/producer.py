@@ -68,8 +68,8 @@ async def dismiss_producer(producer: Producer) -> None:
     if not isinstance(producer, AIOKafkaProducer):
         await producer.stop()
         return
-    producer._closed = True  # noqa: SLF001 (else it would warn that nobody closed it)
-    sender = producer._sender.sender_task  # noqa: SLF001
+    producer._closed = True  # else it would warn that nobody closed it
+    sender = producer._sender.sender_task
     if sender is not None:
         # The first cancellation lets requests under way finish; the second ends those whose broker is gone.
         for _ in range(2):
@@ -78,13 +78,13 @@ async def dismiss_producer(producer: Producer) -> None:
             if sender.done():
                 break
         _retrieved(sender)
-    transactions = producer._txn_manager  # noqa: SLF001
+    transactions = producer._txn_manager
     if transactions is not None and (waiter := transactions.wait_for_transaction_end()) is not None:
         _retrieved(waiter)
     # Batches that a fenced producer never sent: nobody waits any more for them to leave.
-    accumulator = producer._message_accumulator  # noqa: SLF001
-    for batch in itertools.chain(accumulator._pending_batches, *accumulator._batches.values()):  # noqa: SLF001
-        _retrieved(batch._drain_waiter)  # noqa: SLF001
+    accumulator = producer._message_accumulator
+    for batch in itertools.chain(accumulator._pending_batches, *accumulator._batches.values()):
+        _retrieved(batch._drain_waiter)
     await producer.client.close()
 
 

@@ -180,7 +180,7 @@ class Background:
 
     async def _admitted(self) -> None:
         # Two clocks and the proof of membership change without an event.
-        while not self._may_run() or self._circuit.state(self._monotonic()) != "closed":  # noqa: ASYNC110
+        while not self._may_run() or self._circuit.state(self._monotonic()) != "closed":  # noqa: ASYNC110 (what it waits for also changes with time alone)
             await asyncio.sleep(POLL_S)
 
     async def _give_way(self) -> None:
@@ -188,7 +188,7 @@ class Background:
         rate_per_s = self._account.api.rate_per_s
         turn_at = self._monotonic() + 1 / (rate_per_s * SHARE)
         backlog = max(1.0, rate_per_s * BACKLOG_S)
-        while len(self._queue) > backlog or (  # noqa: ASYNC110
+        while len(self._queue) > backlog or (  # noqa: ASYNC110 (what it waits for also changes with time alone)
             self._queue.has_urgent() and self._monotonic() < turn_at
         ):
             await asyncio.sleep(POLL_S)

@@ -68,7 +68,7 @@ def offered(device: Device, view: View, fleet: Fleet) -> dict[str, object] | Non
     return _entry(device, _OFFERED, shown.target_version)
 
 
-def being_updated(device: Device, view: View, fleet: Fleet) -> dict[str, object] | None:  # noqa: ARG001
+def being_updated(device: Device, view: View, fleet: Fleet) -> dict[str, object] | None:  # noqa: ARG001 (every list has one form)
     """The device's entry in `upgrading`, if it has one."""
     shown = view(device.channels[0])
     number = number_of(shown)
