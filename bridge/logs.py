@@ -6,6 +6,7 @@ that stars every known secret and the query of every URL, so that neither a libr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -13,7 +14,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 from aiokafka.errors import (
@@ -151,6 +152,23 @@ def _waits_for_coordinator(record: logging.LogRecord) -> bool:
     )
 
 
+class Lines:
+    """Where lines go. One that cannot be written, as on a full disk, is let go: no work of the bridge's ends by it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write, or let go."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """As `write`."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 class Redactor:
     """Stars known secrets and the queries of URLs in a text."""
 
@@ -171,6 +189,7 @@ class Redactor:
 def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | None = None) -> None:
     """Send everything that is logged from now on to `stream` (standard error), redacted."""
     stream = stream or sys.stderr
+    lines = cast("TextIO", Lines(stream))
     human = settings.format == "human" or (settings.format == "auto" and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     common: list[Processor] = [
@@ -184,10 +203,10 @@ def configure_logs(settings: LogSettings, redact: Redactor, stream: TextIO | Non
     structlog.configure(
         processors=[*common, *before, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=lines),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*common, structlog.stdlib.add_logger_name],

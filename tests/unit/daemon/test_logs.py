@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -41,6 +42,20 @@ def test_what_kafka_answers_in_every_transaction_is_not_told_but_other_errors_ar
 
     (line,) = stream.getvalue().splitlines()
     assert "RequestTimedOut" in line
+
+
+class FullDisk(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_lines_and_ends_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs(LogSettings(format="json"), Redactor(()), FullDisk())
+
+    structlog.get_logger("bridge").warning("told")
+    logging.getLogger("aiokafka").warning("told as well")
+
+    assert capsys.readouterr().err == ""
 
 
 def test_a_broker_that_is_away_is_a_warning_so_that_errors_are_alarms() -> None:
