@@ -124,6 +124,10 @@ def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfigu
     """No unacknowledged timeout and no negative acknowledgement: on Failover both redeliver the whole partition."""
     configuration = _pulsar.ConsumerConfiguration()
     configuration.consumer_type(_pulsar.ConsumerType.Failover)
-    configuration.receiver_queue_size(gateway.receive_ahead_messages)
+    ahead = gateway.receive_ahead_messages
+    # The second is for all source partitions of a topic, each of which gets its share. Pulsar sends whole entries, up
+    # to 100 at a time, as long as the client asks for a single message: a large share is filled many times over.
+    configuration.receiver_queue_size(ahead)
+    configuration.max_total_receiver_queue_size_across_partitions(ahead)
     configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(most_in_batch(gateway), -1, BATCH_WAIT_MS))
     return configuration

@@ -45,8 +45,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_unconfirmed_bytes: int = 32 * 1024 * 1024
     """As `max_unconfirmed_messages`, in bytes."""
     receive_ahead_messages: int = 1000
-    """Fetched ahead by the client per source partition, before the pump and so beyond its caps: where messages are
-    large this is what takes memory, and where the gateway is far away less of it costs throughput."""
+    """Fetched ahead by the client per topic, in entries of the gateway that may hold several messages, before the pump
+    and so beyond its caps: more of it takes memory, less costs throughput where the gateway is far away."""
     silence_timeout_s: float = 900.0
     """Nothing received for this long, or something waits in a source partition and nobody takes it: subscribe anew (a
     starved consumer looks connected)."""

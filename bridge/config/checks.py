@@ -36,6 +36,8 @@ _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
 
+LEAST_RECEIVE_AHEAD: Final = 100
+"""A topic's source partitions share it; the client refuses a share of nothing."""
 HIGHEST_PORT: Final = 65535
 HIGHEST_PERCENT: Final = 100
 
@@ -155,6 +157,12 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
         )
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
+    if 0 < values.get("receive_ahead_messages", LEAST_RECEIVE_AHEAD) < LEAST_RECEIVE_AHEAD:
+        report(
+            f"{path}.receive_ahead_messages",
+            "leaves no share for each source partition",
+            f"Use {LEAST_RECEIVE_AHEAD} or more",
+        )
     if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):
         report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
 

@@ -35,7 +35,7 @@ async def test_a_minute_without_kafka_costs_no_message_and_no_more_memory_than_t
     house: UnderLoad,
 ) -> None:
     gateway = house.account.gateway
-    held = gateway.max_unconfirmed_messages + SOURCE_PARTITIONS * gateway.receive_ahead_messages
+    held = gateway.max_unconfirmed_messages + gateway.receive_ahead_messages
     bridge = house.copy()
     bridge.start()
     await bridge.status(working)

@@ -147,6 +147,7 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("accounts.tuya-demo.gateway.topics", ["event", "persistent://tenant/out/event"]),
         ("accounts.tuya-demo.gateway.subscription", " "),
         ("accounts.tuya-demo.gateway.retention_margin_s", 7200),
+        ("accounts.tuya-demo.gateway.receive_ahead_messages", 99),
         ("accounts.tuya-demo.api.url", "http://localhost:8080"),
         ("accounts.tuya-demo.api.rate_per_s", 0),
     ],
