@@ -8,8 +8,8 @@ The path of a batch, and where each step is written:
 4. Verify the sign, with the current access key, then the previous one (`signature`).
 5. Decrypt in the mode that the property `em` names, and in no other (`decryption`).
 6. Decode by bizCode and normalise into one observation (`messages`, `push_status`, `normalise`).
-7. Produce observations and dead letters; await the confirmation of each (`account`).
-8. Acknowledge, per source partition in order, the entries that are done; record the progress (`account`, `progress`),
+7. Produce observations and dead letters; await the confirmation of each (`deliveries`).
+8. Acknowledge, per source partition in order, the entries that are done; record the progress (`deliveries`, `progress`),
    and before it the gaps, where messages were dropped unread (`gaps`, `progress_writer`).
 
 A message that can never succeed becomes a dead letter and is done. A transient failure stops the pump and is retried

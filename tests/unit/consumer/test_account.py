@@ -13,6 +13,7 @@ import pytest
 from consumer import account as account_module
 from consumer.account import AccountIngest
 from consumer.backlog import Backlog, BacklogQuestion, BacklogUnknown
+from consumer.deliveries import WRITES
 from consumer.errors import AccountStopped
 from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.slices import Slice, Slicer
@@ -229,14 +230,14 @@ def test_writes_may_end_in_any_order_and_acknowledgements_keep_theirs(
         house.gateway.deliver(slices(5))
         await asyncio.sleep(0.1)
 
-        assert [topics for topics, _ in sink.calls] == [["observations"]] * account_module.WRITES
+        assert [topics for topics, _ in sink.calls] == [["observations"]] * WRITES
         for _, answer in reversed(sink.calls[1:]):
             answer.set_result(())
             await asyncio.sleep(0.1)
         # What waited meanwhile went together as soon as there was room for it.
-        assert sink.calls[account_module.WRITES][0] == ["observations"] * 3
+        assert sink.calls[WRITES][0] == ["observations"] * 3
         assert house.gateway.acknowledged == []
-        sink.calls[account_module.WRITES][1].set_result(())
+        sink.calls[WRITES][1].set_result(())
         await asyncio.sleep(0.1)
         assert [(done.partition, done.last_position.entry) for done in house.gateway.acknowledged] == [
             ("event/5", 0)
@@ -281,13 +282,13 @@ def test_a_cancelled_account_begins_no_other_write(monkeypatch: pytest.MonkeyPat
     async def story() -> None:
         house = House(monkeypatch, sink := SlowSink())
         await asyncio.sleep(0.1)
-        for number in range(account_module.WRITES + 3):
+        for number in range(WRITES + 3):
             house.gateway.deliver(slices(number, partition=number))
         await asyncio.sleep(0.1)
         house.running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await house.running
-        assert len(sink.calls) == account_module.WRITES
+        assert len(sink.calls) == WRITES
         assert house.gateway.acknowledged == []
 
     story()
@@ -328,10 +329,10 @@ def test_writes_that_wait_for_a_dead_letter_leave_their_places_to_others(
     async def story() -> None:
         house = House(monkeypatch, sink := SlowSink())
         await asyncio.sleep(0.1)
-        for partition in range(account_module.WRITES + 2):
+        for partition in range(WRITES + 2):
             house.gateway.deliver(slices(0, partition=partition))
         await asyncio.sleep(0.1)
-        for _, answer in sink.calls[: account_module.WRITES]:
+        for _, answer in sink.calls[:WRITES]:
             answer.set_result([0])
         await asyncio.sleep(0.1)
         observed = [
@@ -341,7 +342,7 @@ def test_writes_that_wait_for_a_dead_letter_leave_their_places_to_others(
             answer.set_result(())
         await asyncio.sleep(0.1)
         assert {done.partition for done in house.gateway.acknowledged} == {
-            f"event/{partition}" for partition in range(account_module.WRITES, account_module.WRITES + 2)
+            f"event/{partition}" for partition in range(WRITES, WRITES + 2)
         }
         house.running.cancel()
         with pytest.raises(asyncio.CancelledError):
