@@ -9,8 +9,8 @@ The path of a batch, and where each step is written:
 5. Decrypt in the mode that the property `em` names, and in no other (`decryption`).
 6. Decode by bizCode and normalise into one observation (`messages`, `push_status`, `normalise`).
 7. Produce observations and dead letters; await the confirmation of each (`deliveries`).
-8. Acknowledge, per source partition in order, the entries that are done; record the progress (`deliveries`, `progress`),
-   and before it the gaps, where messages were dropped unread (`gaps`, `progress_writer`).
+8. Acknowledge, per source partition in order, the entries that are done (`deliveries`); record the progress
+   (`progress`), and before it the gaps, where messages were dropped unread (`gaps`, `progress_writer`).
 
 A message that can never succeed becomes a dead letter and is done. A transient failure stops the pump and is retried
 for ever; nothing is skipped and nothing is acknowledged early. Each account has its own thread and its own tasks:
