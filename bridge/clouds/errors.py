@@ -10,7 +10,7 @@
   * AccountRefused - the account's circuit opens; a device's status never changes by it
     * Forbidden - `forbidden`: the project may not call this API
     * QuotaExhausted - `quota`: nothing is left of what the plan allows
-  * AccountStopped - only another configuration mends it: the account's API side stops
+  * AccountStopped - somebody has to mend it, here or there: the account's API side stops
     * AuthRefused - `auth_fatal`: access id, key or signature refused
     * Misconfigured - `config_fatal`: the deployment cannot be used as configured
   * DeviceRefused - about the one device asked for; everybody else is served
@@ -51,7 +51,8 @@ ErrorClass = Literal[
 NO_REMEDY: Final = "none, it is tried again by itself"
 
 REMEDIES: Final[Mapping[ErrorClass, str]] = {
-    "auth_fatal": "correct the account's access_id, access_key_file or api.url, and start the bridge again",
+    "auth_fatal": "correct the account's access_id, access_key_file or api.url, and start the bridge again; what is"
+    " mended at the cloud is noticed within the hour",
     "config_fatal": "correct the account's api table, and start the bridge again",
     "forbidden": "subscribe the cloud project to the API, or grant it the devices",
     "quota": "wait for the plan's next period, or extend the plan",

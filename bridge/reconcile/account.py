@@ -100,6 +100,7 @@ class AccountLookups:
             asking=self._asking,
             sink=sink,
             may_run=self._may_send,
+            requests_sent=lambda: self._pace.requests,
             now_ms=now_ms,
             monotonic=monotonic,
         )
@@ -193,9 +194,9 @@ class AccountLookups:
                         await asyncio.sleep(0)
 
     async def _wait_or_refuse(self, first: Waiting) -> None:
-        """A lookup that lives to see the circuit close waits; any other is answered now."""
+        """A lookup that lives to see an open circuit close waits; any other is answered now."""
         opens_again_at = self._circuit.opens_again_at()
-        if opens_again_at is not None:
+        if opens_again_at is not None and self._circuit.state(self._monotonic()) == "open":
             left_s = max(0.0, opens_again_at - self._monotonic())
             if first.expires_at_ms > self._now_ms() + left_s * 1000:
                 await self._change(left_s)

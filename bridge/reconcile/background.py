@@ -45,7 +45,10 @@ LISTINGS_MOST: Final = 16
 
 
 class Background:
-    """The periodic work of one account. `may_run` says whether this process may ask the cloud now."""
+    """The periodic work of one account. `may_run` says whether this process may ask the cloud now.
+
+    `requests_sent` counts the account's: a listing that needed none says nothing about the cloud.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Background:
         asking: Asking,
         sink: Sink,
         may_run: Callable[[], bool],
+        requests_sent: Callable[[], int],
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
@@ -68,6 +72,7 @@ class Background:
         self._queue = queue
         self._sink = sink
         self._may_run = may_run
+        self._requests_sent = requests_sent
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._listings: dict[str, None] = {}
@@ -115,8 +120,12 @@ class Background:
         while True:
             await self._admitted()
             began = self._monotonic()
+            is_trial = self._circuit.state(began) == "half_open"
+            epoch, sent = self._circuit.admit(), self._requests_sent()
             try:
                 await work()
+                if is_trial and self._requests_sent() > sent:
+                    self._circuit.answered(epoch)
                 failures = 0
                 wait_s = period_s()
             except NotOwner:
@@ -180,8 +189,13 @@ class Background:
 
     async def _admitted(self) -> None:
         # Two clocks and the proof of membership change without an event.
-        while not self._may_run() or self._circuit.state(self._monotonic()) != "closed":  # noqa: ASYNC110 (what it waits for also changes with time alone)
+        while not (self._may_run() and self._is_admitted()):  # noqa: ASYNC110 (what it waits for also changes with time alone)
             await asyncio.sleep(POLL_S)
+
+    def _is_admitted(self) -> bool:
+        """Whether the circuit is closed, or nobody but the background is there to try whether it may be."""
+        state = self._circuit.state(self._monotonic())
+        return state == "closed" or (state == "half_open" and len(self._queue) == 0)
 
     async def _give_way(self) -> None:
         """Return when the next request of the background may be sent."""

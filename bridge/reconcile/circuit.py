@@ -2,12 +2,14 @@
 
 * closed - lookups are served.
 * open - the cloud refused the account, or did not answer five lookups in a row: nothing is asked until `opens_again`.
-* half_open - one lookup is let through; it decides.
-* stopped - refused for good (credentials, configuration): nothing is asked until the program starts anew.
+* half_open - one lookup is let through, or where none waits what the background asks; it decides.
+* stopped - refused for good. Credentials may be mended at the cloud, so they are tried again, first after ten minutes
+  and then once an hour; a configuration that cannot work waits for a program that reads another one.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -15,6 +17,7 @@ from msgspec import Struct
 from bridge.clouds.errors import (
     AccountRefused,
     AccountStopped,
+    AuthRefused,
     CloudError,
     DeviceForbidden,
     ErrorClass,
@@ -30,6 +33,11 @@ FAILURES_IN_A_ROW: Final = 5
 UNANSWERED_FIRST_S: Final = 1.0
 UNANSWERED_MOST_S: Final = 60.0
 """A cloud that does not answer is tried again after this, doubled each time."""
+
+
+STOPPED_FIRST_S: Final = 600.0
+STOPPED_MOST_S: Final = 3600.0
+"""Refused credentials are tried again after this, doubled each time: as at the gateway."""
 
 
 class Cause(Struct, frozen=True, kw_only=True):
@@ -52,6 +60,7 @@ class Circuit:
         self._opens_again_at = 0.0
         self._unanswered = 0
         self._times_unanswered = 0
+        self._times_stopped = 0
         self._forbidden: set[str] = set()
         self._opened_by_devices = False
         self._epoch = 0
@@ -74,14 +83,15 @@ class Circuit:
         )
 
     def state(self, now: float) -> CircuitState:
-        """Return the state, which an open circuit leaves by itself when its time has come."""
-        if self._state == "open" and now >= self._opens_again_at:
+        """Return the state, which an open or stopped circuit leaves by itself when its time has come."""
+        if self._state in ("open", "stopped") and now >= self._opens_again_at:
             self._move("half_open")
         return self._state
 
     def opens_again_at(self) -> float | None:
-        """Return when an open circuit lets a lookup through; None where it is not open."""
-        return self._opens_again_at if self._state == "open" else None
+        """Return when an open or stopped circuit lets a lookup through; None where it never does, or does already."""
+        is_shut = self._state in ("open", "stopped") and self._opens_again_at < math.inf
+        return self._opens_again_at if is_shut else None
 
     def admit(self) -> int:
         """Return the number to give back with the lookup's result: only results of the current state count."""
@@ -92,7 +102,7 @@ class Circuit:
         if epoch != self._epoch:
             return
 
-        self._unanswered = self._times_unanswered = 0
+        self._unanswered = self._times_unanswered = self._times_stopped = 0
         self._forbidden = set()
         if self._state == "half_open":
             self.error = None
@@ -101,7 +111,7 @@ class Circuit:
     def failed(self, epoch: int, error: CloudError, device_id: str, now: float) -> None:
         """The cloud refused, or did not answer."""
         if isinstance(error, AccountStopped):
-            self._open("stopped", error, now, 0.0)
+            self._stop(error, now)
         elif epoch != self._epoch:
             return
         elif isinstance(error, AccountRefused):
@@ -116,6 +126,16 @@ class Circuit:
                 self._open("open", error, now, min(wait_s, self._refused_for_s))
         else:
             self.answered(epoch)
+
+    def _stop(self, error: AccountStopped, now: float) -> None:
+        """What else was under way when the account was stopped tells nothing new."""
+        if self._state == "stopped":
+            return
+        wait_s = math.inf
+        if isinstance(error, AuthRefused):
+            wait_s = min(STOPPED_MOST_S, STOPPED_FIRST_S * 2.0**self._times_stopped)
+            self._times_stopped += 1
+        self._open("stopped", error, now, wait_s)
 
     def _device_forbidden(self, epoch: int, error: DeviceForbidden, device_id: str, now: float) -> None:
         """One forbidden device is nobody else's business; many in a row mean that the project lacks the right."""

@@ -91,6 +91,11 @@ class RequestPace:
         """How long a request counts after its answer."""
         return self._window_s
 
+    @property
+    def requests(self) -> int:
+        """So many requests were sent since the start."""
+        return self._requests
+
     def pause(self, seconds: float) -> None:
         """Send nothing for that long."""
         self._paused_until = max(self._paused_until, self._monotonic() + seconds)

@@ -567,6 +567,32 @@ async def test_a_cloud_without_pushes_is_swept_at_the_start_and_every_period() -
 
 
 @in_virtual_time
+async def test_after_refused_credentials_a_sweep_finds_out_that_they_count_again() -> None:
+    class Swept(TuyaCloud):
+        has_sweep = True
+
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+            yield [await self.lookup("dev1")]
+
+    model = TuyaModel(now_ms)
+    model.firmware |= idle("dev1")
+    right, model.access_key = model.access_key, "another"
+    async with serving(model, cloud=Swept, sweep_period_s=100.0) as desk:
+        await asyncio.sleep(3600)
+        asked_in_an_hour = model.asked["token"]
+        assert desk.lookups.statistics().circuit == "stopped"
+        assert desk.lookups.statistics().opens_again_in_s is not None
+
+        model.access_key = right
+        await asyncio.sleep(3600)
+
+        assert desk.lookups.statistics().circuit == "closed"
+        assert desk.lookups.statistics().cause is None
+    assert asked_in_an_hour < 10
+    assert [one.device_id for one in desk.sink.observations] == ["dev1"]
+
+
+@in_virtual_time
 async def test_a_listing_that_is_refused_concerns_no_lookup_and_is_tried_again() -> None:
     model = TuyaModel(now_ms)
     model.firmware |= idle("dev1")

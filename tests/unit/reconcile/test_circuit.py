@@ -125,7 +125,35 @@ def test_a_refusal_for_good_stops_the_account_whenever_it_comes(kind: type[error
 
     circuit.failed(early, kind("wrong key", api="token"), "dev1", 0.0)
 
+    assert circuit.state(0.0) == "stopped"
+    circuit.answered(circuit.admit())
+    assert circuit.state(0.0) == "stopped"
+
+
+def test_a_configuration_that_cannot_work_is_never_tried_again() -> None:
+    circuit = Circuit(1800)
+    fail(circuit, errors.Misconfigured("no such host", api="token"))
+
     assert circuit.state(10**9) == "stopped"
     assert circuit.opens_again_at() is None
+
+
+def test_refused_credentials_are_tried_again_ever_more_seldom_and_at_least_once_an_hour() -> None:
+    circuit, now, pauses = Circuit(1800), 0.0, []
+    for _ in range(5):
+        fail(circuit, errors.AuthRefused("wrong key", api="token"), now)
+        # Those that were under way change nothing.
+        fail(circuit, errors.AuthRefused("wrong key", api="token"), now + 5)
+        again_at = circuit.opens_again_at()
+        assert again_at is not None
+        pauses.append(again_at - now)
+        assert circuit.state(again_at - 1) == "stopped"
+        assert circuit.state(again_at) == "half_open"
+        now = again_at
+    assert pauses == [600, 1200, 2400, 3600, 3600]
+
     circuit.answered(circuit.admit())
-    assert circuit.state(10**9) == "stopped"
+
+    assert circuit.state(now) == "closed"
+    fail(circuit, errors.AuthRefused("wrong key", api="token"), now)
+    assert circuit.opens_again_at() == now + 600
