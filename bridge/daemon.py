@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import structlog
 import uvloop
@@ -30,6 +30,7 @@ from bridge.kafka.reach import Outage
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
 from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
+from bridge.status import AccountStatus, KafkaStatus, Status
 from bridge.stopping import stopped_within, unless_stopped
 from bridge.supervisor import StageStatus, Supervisor
 from bridge.version import VERSION
@@ -46,41 +47,6 @@ WATCH_S: Final = 1.0
 """How late an outage of Kafka, or its end, is logged; `/status` looks itself."""
 
 KAFKA_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
-
-
-class KafkaStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """At start: whether the topics could be checked. Afterwards: whether the stages' clients get answers."""
-
-    state: Literal["connecting", "unreachable", "refused", "ready"]
-    bootstrap_servers: str
-    attempts: int = 0
-    last_error: str | None = None
-    unreachable_since_ms: int | None = None
-    ready_at_ms: int | None = None
-    """Since when it answers."""
-
-
-class AccountStatus(Struct, frozen=True, kw_only=True):
-    """An account of the configuration, and which ways to its cloud it has."""
-
-    cloud: str
-    gateway: bool
-    api: bool
-
-
-class Status(Struct, frozen=True, kw_only=True):
-    """The answer of `/status`."""
-
-    version: str
-    started_at_ms: int
-    uptime_s: float
-    stopping: bool
-    warnings: tuple[str, ...]
-    kafka: KafkaStatus
-    accounts: dict[str, AccountStatus]
-    stages: dict[str, StageStatus]
-    shared: dict[str, Any]
-    """Statistics of what the stages share: the writer of observations."""
 
 
 class Daemon:

@@ -1,4 +1,4 @@
-"""The read-only pages: `/livez` for whoever restarts the process, `/status` for people and their tools.
+"""The read-only pages: `/livez` for whoever restarts the process, `/metrics` for Prometheus, `/status` for people.
 
 The server lives in the daemon's own event loop. A loop that is stuck therefore cannot answer `/livez`; one that was
 stuck for long says so in its next answer.
@@ -23,6 +23,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.config.settings import HttpSettings
+from bridge.metrics import CONTENT_TYPE, StatusCollector
+from bridge.status import Status
 
 log = structlog.get_logger(__name__)
 
@@ -64,12 +66,13 @@ class Pages:
     """The answers, as an ASGI application. `alive` says whether the supervisor runs, `status` what is shown."""
 
     def __init__(
-        self, *, lag: LoopLag, alive: Callable[[], bool], status: Callable[[], Any], show_status: bool
+        self, *, lag: LoopLag, alive: Callable[[], bool], status: Callable[[], Status], show_status: bool
     ) -> None:
         self._lag = lag
         self._alive = alive
         self._status = status
-        routes = [Route("/livez", self._livez)]
+        self._metrics = StatusCollector(status, lag.worst_s)
+        routes = [Route("/livez", self._livez), Route("/metrics", self._answer_metrics)]
         if show_status:
             routes.append(Route("/status", self._answer_status))
         self.application = Starlette(routes=routes)
@@ -79,6 +82,9 @@ class Pages:
         good = alive and worst_s < LAG_LIMIT_S
         body = {"alive": good, "supervisor": alive, "loop_lag_s": round(worst_s, 3)}
         return _json(body, 200 if good else 503)
+
+    async def _answer_metrics(self, _request: Request) -> Response:
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _answer_status(self, _request: Request) -> Response:
         return _json(self._status(), 200)

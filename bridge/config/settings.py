@@ -21,7 +21,7 @@ class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     port: int = 8080
     """0 takes any free port; the log names it (`http_listening`)."""
     status: bool = True
-    """Serve `/status`; `/livez` is always there."""
+    """Serve `/status`; `/livez` and `/metrics` are always there."""
 
 
 class LogSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,11 +16,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
-from msgspec import Struct
 
 from bridge.error_text import error_text
 from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
+from bridge.fold.statistics import FoldStatistics
 from bridge.fold.store import Store
 from bridge.fold.takeover import PartitionOwnership, take_over
 from bridge.fold.timers import BackgroundPace
@@ -50,24 +50,6 @@ _FINISH_WITHIN_S: Final = 3.0
 """A revoked worker may finish its transaction; well under any session timeout."""
 _KEEP_STORE_S: Final = 12 * 3600.0
 """A store whose partition does not come back is dropped after this."""
-
-
-class FoldStatistics(Struct, frozen=True, kw_only=True):
-    """What the fold is doing: shown under /status."""
-
-    partitions_folding: tuple[int, ...]
-    partitions_taking_over: tuple[int, ...]
-    devices: int
-    problem: str | None
-    """Why nothing is folded, or not everything: the brokers' last trouble, a commit that waits."""
-    queued: int
-    behind: tuple[int, ...]
-    """Partitions still working off the backlog found at take-over."""
-    in_gap: tuple[int, ...]
-    """Partitions in which a gap is not folded into every device yet."""
-    lookups_waiting: int
-    """Wanted lookups that nobody waits for, until their turn at the account's pace."""
-    counts: Mapping[str, int]
 
 
 class _Owned:

@@ -9,10 +9,10 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
-from bridge.daemon import Status
-from bridge.fold.stage import FoldStatistics
+from bridge.fold.statistics import FoldStatistics
 from bridge.kafka.writer import WriterStatistics
 from bridge.reconcile.statistics import ReconcileStatistics
+from bridge.status import Status
 from bridge.supervisor import StageStatus
 from consumer.statistics import IngestStatistics
 
