@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
+from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.kafka.topics import topic_name
 from consumer.settings import GatewayAccount
@@ -78,12 +79,15 @@ async def test_sigterm_stops_everything_cleanly_and_no_secret_was_written(
     ) as bridge:
         await bridge.status(all_run)
         page = (await bridge.get("/status")).text
+        metrics = (await bridge.get("/metrics")).text
 
         assert await bridge.child.stop(30) == 0
 
     assert bridge.log("stopped")[0]["exit_code"] == 0
     assert not bridge.log("stage_died")
-    assert gateway_account.access_key.reveal() not in bridge.log_file.read_text() + page
+    assert gateway_account.access_key.reveal() not in bridge.log_file.read_text() + page + metrics
+    shown = {sample.name for family in text_string_to_metric_families(metrics) for sample in family.samples}
+    assert {"ota_bridge_gateway_state", "ota_bridge_fold_devices", "ota_bridge_writer_connected"} <= shown
 
 
 async def test_one_stage_may_run_alone(
