@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import itertools
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -15,7 +17,7 @@ from bridge.clouds.settings import secrets_of
 from bridge.kafka.topics import TOPICS, topic_name
 from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.supervisor import Sandbox
-from tests.chaos.campaign import run_campaign, running_bridge
+from tests.chaos.campaign import Bridge, run_campaign, running_bridge
 from tests.simulated_api import PLACE
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
@@ -38,6 +40,9 @@ FAULTS["together"] = dict.fromkeys(ALONE, 0.2 / len(ALONE)) | {
 
 ENDINGS = {"failed": 0.2, "timed_out": 0.1, "silent": 0.1, "cancelled": 0.1, "stuck": 0.1, "offline": 0.1}
 DEVICES = 40
+KILL_EVERY_S = 14.0
+CONVERGE_WITHIN_S = 240.0
+"""Beside kills, each of which costs the session timeout of whoever owned the account."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -77,6 +82,53 @@ async def test_a_faulty_api_delays_the_truth_and_nothing_else(
         written += text
     for secret in secrets(sandbox):
         assert secret not in written
+
+
+@pytest.mark.parametrize("cloud", SYSTEMS)
+async def test_three_processes_that_die_in_turn_keep_to_one_processs_rate(
+    sandbox: Sandbox, tmp_path: Path, cloud: str
+) -> None:
+    (account,) = (one for one in sandbox.cloud.accounts if one.cloud == cloud)
+    async with AsyncExitStack() as stack:
+        bridges = [
+            await stack.enter_async_context(running_bridge(sandbox, tmp_path / f"bridge{number}.log"))
+            for number in range(3)
+        ]
+        killing = asyncio.create_task(kill_in_turn(bridges))
+        verdict = await run_campaign(
+            sandbox,
+            bridges[0],
+            devices=DEVICES,
+            rate_per_s=10,
+            seed=37,
+            faults=FAULTS["together"],
+            endings=ENDINGS,
+            account=account.name,
+            converge_within_s=CONVERGE_WITHIN_S,
+        )
+        killing.cancel()
+        await asyncio.wait([killing])
+        kills = sum(bridge.kills for bridge in bridges)
+    async with httpx.AsyncClient(base_url=sandbox.description["control_url"], trust_env=False) as control:
+        requests = (await control.get("/requests", params={"account": account.name})).json()
+
+    print(
+        verdict,
+        requests,
+        f"{kills} kills, {sum(requests['per_api'].values()) / DEVICES:.1f} requests a device",
+    )
+    verdict.assert_true_and_whole()
+    assert kills > 0
+    assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert requests["max_per_window"] <= requests["allowed_per_window"]
+    assert requests["logins_at_once"] <= 1
+
+
+async def kill_in_turn(bridges: Sequence[Bridge]) -> None:
+    """Further apart than the session timeout, so that each time somebody takes over."""
+    for bridge in itertools.cycle(bridges):
+        await asyncio.sleep(KILL_EVERY_S)
+        await bridge.kill_and_restart()
 
 
 def secrets(sandbox: Sandbox) -> Iterator[str]:
