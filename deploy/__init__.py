@@ -1,0 +1,1 @@
+"""What runs the bridge, and what it is run against."""

@@ -42,6 +42,7 @@ class Discovery:
         self._started_at_ms: int | None = None
         self._finished_at_ms: int | None = None
         self._listed = 0
+        self._told: int | None = None
         self._announcements = 0
         self._failure: str | None = None
 
@@ -66,7 +67,10 @@ class Discovery:
         self._announced.end()
         self._failure = None
         self._finished_at_ms = self._now_ms()
-        log.info("devices_listed", account=self._account.name, devices=self._listed)
+        # A list that is read every few seconds, and is as long as before, is no news.
+        tell = log.debug if self._listed == self._told else log.info
+        tell("devices_listed", account=self._account.name, devices=self._listed)
+        self._told = self._listed
 
     def statistics(self) -> DiscoveryStatistics:
         """Return a look at the listings."""
