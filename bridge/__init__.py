@@ -1,1 +1,1 @@
-"""The bridge: the daemon and its command, the fold (stage two), reconciliation (stage three), and their ways to Kafka."""
+"""The bridge: the daemon and its command, the fold (stage two), reconciliation (stage three), their ways to Kafka."""
