@@ -64,7 +64,7 @@ LookupCause = Annotated[
         ]
     ),
 ]
-PackageState = Annotated[str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing"])]
+PackageState = Annotated[str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing", "unknown"])]
 ReasonCode = Annotated[
     str,
     Meta(

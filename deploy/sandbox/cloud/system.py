@@ -57,5 +57,8 @@ class SimulatedSystem(Struct, frozen=True, kw_only=True):
     has_gateway: bool = False
     client_certificates: bool = False
     """Whether its server asks for a certificate of the sandbox's authority."""
+    demo_share: float = 0.1
+    """Of the demo's devices; the cloud with the largest share takes what the others leave. A tenth of 200 are as few as
+    show every ending, and as many as a rate of a hundred requests a minute is good for."""
     demo_name: str | None = None
     """The sandbox's account; `<cloud>-demo` when absent."""

@@ -13,10 +13,10 @@ from deploy.sandbox.cloud.system import SimulatedSystem
 
 SYSTEMS: Final[Mapping[str, SimulatedSystem]] = {
     "tuya-cloud": tuya_cloud.SYSTEM,
-    "hedwig": hedwig.SYSTEM,
-    "enos": enos.SYSTEM,
     "illume": illume.SYSTEM,
+    "hedwig": hedwig.SYSTEM,
     "oceanconnect": oceanconnect.SYSTEM,
+    "enos": enos.SYSTEM,
 }
 
 

@@ -1,1 +1,1 @@
-"""`make demo`: fleets of five simulated clouds upgrade, and the real bridge tells it on real Kafka, truthfully."""
+"""`make demo`: fleets of all simulated clouds upgrade, and the real bridge tells it on real Kafka, truthfully."""

@@ -19,7 +19,7 @@ def main() -> int:
     began = time.monotonic()
     parser = argparse.ArgumentParser(
         prog="python -m deploy.sandbox.demo",
-        description="Upgrade a fleet of five simulated clouds and watch the real bridge tell it.",
+        description="Upgrade a fleet of all simulated clouds and watch the real bridge tell it.",
     )
     parser.add_argument("--devices", type=int, default=200, help="of all clouds together")
     parser.add_argument("--rate-per-s", type=float, default=20.0, help="upgrades started each second")

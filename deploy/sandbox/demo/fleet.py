@@ -21,8 +21,6 @@ SHARES: Final[Mapping[Ending, float]] = {
     "offline": 0.05,
 }
 """The rest succeeds. None is less than one of twenty devices."""
-_OF_THE_FLEET: Final = {"tuya-cloud": 0.5, "illume": 0.2, "hedwig": 0.1, "oceanconnect": 0.1, "enos": 0.1}
-"""Shown in this order. Most where a gateway pushes, fewest where a hundred requests a minute have to do."""
 _IN_WORDS: Final[Mapping[Ending, str]] = {
     "succeeded": "succeeded",
     "failed": "failed",
@@ -73,16 +71,14 @@ def share_out(
 ) -> list[Upgrades]:
     """Share `devices` and `rate_per_s` out among the accounts of `sandbox.json`, at least one device each.
 
-    All begin and end together. Raises ValueError for fewer devices than clouds.
+    The largest share comes first. All begin and end together. Raises ValueError for fewer devices than clouds.
     """
     if devices < len(accounts):
         raise ValueError(f"{len(accounts)} clouds need at least as many devices, not {devices}")
-    parts = {name: _OF_THE_FLEET[about["cloud"]] for name, about in accounts.items()}
-    whole = sum(parts.values())
-    counts = {name: max(1, int(devices * part / whole)) for name, part in parts.items()}
-    largest = max(counts, key=counts.__getitem__)
-    counts[largest] += devices - sum(counts.values())
-    order = list(_OF_THE_FLEET)
+    shares = {name: SYSTEMS[about["cloud"]].demo_share for name, about in accounts.items()}
+    largest, *others = sorted(shares, key=shares.__getitem__, reverse=True)
+    counts = {name: max(1, int(devices * shares[name])) for name in others}
+    counts = {largest: devices - sum(counts.values())} | counts
     return [
         Upgrades(
             cloud=accounts[name]["cloud"],
@@ -91,7 +87,7 @@ def share_out(
             rate_per_s=rate_per_s * counts[name] / devices,
             seed=seed,
         )
-        for name in sorted(counts, key=lambda name: order.index(accounts[name]["cloud"]))
+        for name in counts
     ]
 
 

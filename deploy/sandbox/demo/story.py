@@ -62,7 +62,7 @@ class Demo:
         """Return the verdict as an exit code, 1 also for a bridge that did not stop cleanly."""
         order, screen = self._order, self._screen
         async with AsyncExitStack() as stack:
-            with screen.waiting("Pulsar, Kafka and five simulated clouds"):
+            with screen.waiting("Pulsar, Kafka and the simulated clouds"):
                 sandbox = await stack.enter_async_context(Sandbox(order.directory, announce=screen.say))
             log_file = order.directory / "ota-bridge.log"
             bridge = await stack.enter_async_context(BridgeProcess(sandbox.config_file, log_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from deploy.sandbox.cloud.systems import SYSTEMS
 from tests.simulated_api import SimulatedApi
 
 DEVICES = 24
+MORE_THAN_A_PAGE = 205
+"""The largest page of any list holds 200."""
 
 EVERY = sorted(SYSTEMS)
 ENDINGS = [(cloud, ending) for cloud in EVERY for ending in sorted(SYSTEMS[cloud].endings)]
@@ -29,6 +32,19 @@ def told(looked: Looked) -> dict[str | None, tuple[Any, Any]]:
     return {
         one.channel: (one.status, one.current_version) for one in looked.observations if one.kind == "status"
     }
+
+
+def refused(api: SimulatedApi) -> dict[str, int]:
+    counts: dict[str, int] = api.simulation.tenant.requests.report()["refused"]
+    return counts
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+def test_client_and_simulation_count_requests_over_the_same_time(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+
+    assert CLOUDS[cloud].rate_window_s == api.simulation.tenant.account.rate_window_s
+    assert api.account.api.rate_per_s <= api.simulation.tenant.account.rate_per_s
 
 
 def agrees(status: str | None, truth: dict[str, Any]) -> bool:
@@ -95,7 +111,7 @@ async def test_an_observation_says_who_when_and_by_which_api(cloud: str) -> None
 @pytest.mark.parametrize("cloud", EVERY)
 async def test_discovery_lists_every_device_that_has_something_to_tell(cloud: str) -> None:
     api = SimulatedApi(cloud)
-    api.simulation.all_of("succeeded", 45)
+    api.simulation.all_of("succeeded", MORE_THAN_A_PAGE)
     api.simulation.advance()
 
     listed = [device.device_id async for page in api.cloud.discover() for device in page]
@@ -106,19 +122,64 @@ async def test_discovery_lists_every_device_that_has_something_to_tell(cloud: st
 @pytest.mark.parametrize("cloud", [cloud for cloud in EVERY if not CLOUDS[cloud].has_gateway])
 async def test_a_cloud_that_pushes_nothing_is_swept_for_what_runs_and_what_ended(cloud: str) -> None:
     api = SimulatedApi(cloud)
-    api.simulation.campaign(45, endings={"failed": 0.5, "stuck": 0.5}, rate_per_s=1000.0)
+    api.simulation.campaign(MORE_THAN_A_PAGE, endings={"failed": 0.5, "stuck": 0.5}, rate_per_s=1000.0)
     api.simulation.advance()
 
     assert api.cloud.has_sweep
-    found = {
-        one.device_id: one.status
-        async for page in api.cloud.sweep()
-        for looked in page
-        for one in looked.observations
-        if one.status in ("failed", "installing")
-    }
+    swept = [looked async for page in api.cloud.sweep() for looked in page]
+    told_of = [one for looked in swept for one in looked.observations]
+    found = {one.device_id for one in told_of if one.status in ("failed", "installing")}
 
-    assert set(found) == {truth["device_id"] for truth in api.simulation.truths()}
+    assert found == {truth["device_id"] for truth in api.simulation.truths()}
+    assert {one.evidence.origin for one in told_of} == {"sweep"}
+    for looked in swept:
+        if looked.is_whole:
+            # It answers whoever waits for the device: then it tells all that a lookup would.
+            alone = await api.cloud.lookup(looked.device_id)
+            assert told(looked) == told(alone)
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_devices_are_found_by_a_file_or_not_at_all_where_the_configuration_says_so(
+    cloud: str, tmp_path: Path
+) -> None:
+    named = tmp_path / "devices.txt"
+    named.write_text("one\n# none\ntwo  # the second\n", encoding="utf-8")
+
+    by_file = SimulatedApi(cloud, discovery="file", discovery_file=str(named))
+    off = SimulatedApi(cloud, discovery="off")
+    for api in (by_file, off):
+        api.simulation.all_of("succeeded", 3)
+        api.simulation.advance()
+
+    assert [one.device_id async for page in by_file.cloud.discover() for one in page] == ["one", "two"]
+    assert [one.device_id async for page in off.cloud.discover() for one in page] == []
+    assert not by_file.requests + off.requests
+
+
+@pytest.mark.parametrize("cloud", [cloud for cloud in EVERY if SYSTEMS[cloud].manner.keeps_tasks])
+async def test_a_cloud_of_tasks_names_task_and_package_of_an_upgrade(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("failed", 3)
+    api.simulation.advance()
+
+    for truth in api.simulation.truths():
+        failed = [
+            one for one in (await api.cloud.lookup(truth["device_id"])).observations if one.status == "failed"
+        ]
+        assert failed
+        assert all(one.task_id and one.package for one in failed)
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+async def test_no_address_goes_out_as_evidence(cloud: str) -> None:
+    api = SimulatedApi(cloud)
+    api.simulation.all_of("stuck", 3)
+    api.simulation.advance()
+
+    for truth in api.simulation.truths():
+        for one in (await api.cloud.lookup(truth["device_id"])).observations:
+            assert b"http" not in msgspec.json.encode(one.evidence)
 
 
 @pytest.mark.parametrize("cloud", EVERY)
@@ -187,6 +248,7 @@ async def test_a_fault_is_an_error_of_its_class(cloud: str, knob: str, kinds: tu
 
     unmoved = isinstance(outcome, Looked) and knob in ("rest_quota", "rest_token_expires")
     assert unmoved or isinstance(outcome, kinds), "only a cloud without quotas, or without tokens, is unmoved"
+    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
 
 
 @pytest.mark.parametrize("cloud", EVERY)
@@ -200,6 +262,8 @@ async def test_a_wrong_clock_is_mended_or_told(cloud: str) -> None:
     looked = await api.cloud.lookup(truth["device_id"])
 
     assert abs(looked.asked_at_ms - (api.now_ms() + 4_000_000)) < 3000
+    # Who was misled about the time made no mistake.
+    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
 
 
 @pytest.mark.parametrize("cloud", EVERY)

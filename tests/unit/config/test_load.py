@@ -134,7 +134,7 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("events.include", ["ota.upgrade.finished"]),
         ("events.progress_step", 101),
         ("policy.claim_lookups_s", [7.0, 3.5]),
-        ("accounts.tuya-demo.cloud", "acme"),
+        ("accounts.tuya-demo.cloud", "no-such-cloud"),
         ("accounts.tuya-demo.access_id", ""),
         ("accounts.tuya-demo.access_key_file", "missing.txt"),
         ("accounts.tuya-demo.gateway.url", "localhost:7285"),

@@ -33,4 +33,5 @@ SYSTEM = SimulatedSystem(
     manner=FleetManner(device_id=TUYA_MANNER.device_id, main_channel="0", offers=True),
     endings=frozenset(ENDINGS),
     has_gateway=True,
+    demo_share=0.2,
 )

@@ -28,5 +28,6 @@ SYSTEM = SimulatedSystem(
     manner=TUYA_MANNER,
     endings=frozenset(ENDINGS),
     has_gateway=True,
+    demo_share=0.5,
     demo_name="tuya-demo",
 )
