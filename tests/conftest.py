@@ -11,7 +11,7 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 
 import hypothesis
 import pytest
@@ -20,6 +20,7 @@ from consumer.secret import Secret
 from consumer.settings import GatewayAccount, GatewaySettings
 from deploy.sandbox.brokers import Brokers, prepare_java
 from deploy.sandbox.brokers.parent import tie_to_parent
+from tests import secret_watch
 
 # How long one example takes says something about the machine only.
 hypothesis.settings.register_profile("bridge", deadline=None)
@@ -30,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last")
     # A run begun in the background of a script ignores Ctrl-C, and so would the programs that tests start and send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    secret_watch.begin()
     if "MAKELEVEL" in os.environ:
         tie_to_parent(signal.SIGTERM)  # kill -9 of make ends the run, and with it the brokers
 
@@ -45,13 +47,32 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _run(prepare_java(terminal.write_line if terminal else print))
 
 
+def pytest_runtest_setup() -> None:
+    secret_watch.watch.forget_test()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    secret_watch.judge(report)
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_secret_in_a_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield
+    assert secret_watch.leaks_in_logs(tmp_path_factory.getbasetemp()) == []
+
+
 @pytest.fixture(scope="session")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     """The run's real Pulsar and Kafka. Usable from any event loop."""
     pair = Brokers(tmp_path_factory.mktemp("brokers"))
     _run(pair.__aenter__())
     yield pair
+    leaks = secret_watch.leaks_on_kafka(pair.kafka.bootstrap_servers)
     _run(pair.__aexit__(None, None, None))
+    assert leaks == []
 
 
 @pytest.fixture
