@@ -181,16 +181,16 @@ async def _backlog(sandbox: Sandbox) -> int:
 def _gaps(servers: str) -> Counter[int]:
     return Counter(
         partition
-        for partition, observation in _read(servers, "ota.observations.v1")
+        for partition, observation in read_records(servers, "ota.observations.v1")
         if observation["kind"] == "gap"
     )
 
 
 def _gap_lookups(servers: str) -> int:
-    return sum(lookup["cause"] == "gap" for _, lookup in _read(servers, "ota.lookups.v1"))
+    return sum(lookup["cause"] == "gap" for _, lookup in read_records(servers, "ota.lookups.v1"))
 
 
-def _read(servers: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
+def read_records(servers: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
     """All committed records: partition and value. A gap has no key, which a reader of the public topics refuses."""
     consumer = Consumer(
         {
