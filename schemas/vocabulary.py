@@ -64,7 +64,9 @@ LookupCause = Annotated[
         ]
     ),
 ]
-PackageState = Annotated[str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing", "unknown"])]
+PackageState = Annotated[
+    str, Meta(examples=["usable", "unverified", "checking", "rejected", "missing", "unknown"])
+]
 ReasonCode = Annotated[
     str,
     Meta(

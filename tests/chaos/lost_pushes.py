@@ -144,9 +144,9 @@ async def _see_fleet(control: httpx.AsyncClient, bridge: Bridge, servers: str) -
     while True:
         bridge.check()
         truth = {json.loads(line)["device_id"] for line in (await control.get("/truth")).text.splitlines()}
-        observations = await asyncio.to_thread(_read, servers, "ota.observations.v1")
+        observations = await asyncio.to_thread(read_records, servers, "ota.observations.v1")
         answered = {seen["device_id"] for _, seen in observations if seen["kind"] == "answer"}
-        progress = await asyncio.to_thread(_read, servers, "ota.ingest-progress.v1")
+        progress = await asyncio.to_thread(read_records, servers, "ota.ingest-progress.v1")
         if answered >= truth and len({told["source_partition"] for _, told in progress}) == EVENT_PARTITIONS:
             break
         await asyncio.sleep(POLL_S)
