@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from bridge.config.settings import HttpSettings
-from bridge.metrics import CONTENT_TYPE, StatusCollector
+from bridge.metrics.collector import CONTENT_TYPE, StatusCollector
 from bridge.status import Status
 
 log = structlog.get_logger(__name__)

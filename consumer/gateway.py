@@ -22,7 +22,7 @@ from consumer.pulsar_client import (
     OPERATION_TIMEOUT_S,
     NotSubscribed,
     close,
-    most_in_batch,
+    full_batch,
     open_client,
     subscribe,
 )
@@ -238,8 +238,8 @@ class GatewayThread:
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()
-        most = most_in_batch(self._account.gateway)
-        quiet = Quiet(now, most)
+        full = full_batch(self._account.gateway)
+        quiet = Quiet(now, full)
         presence = Presence(now, time.time())
         next_check = 0.0
         entries = self._slicer.entries
@@ -275,7 +275,7 @@ class GatewayThread:
             away_s = presence.absence_s(now, time.time())
             if batch:
                 self._take(batch)
-            if len(batch) < most or self._is_worth_a_write():
+            if len(batch) < full or self._is_worth_a_write():
                 self._deliver_held()
             if away_s:
                 # What the client says of its connection is from before; a new subscription tells the truth.

@@ -116,8 +116,16 @@ def close(opened: _pulsar.Consumer | _pulsar.Client, *, by: Callable[[], float])
 
 
 def most_in_batch(gateway: GatewaySettings) -> int:
-    """Return how many messages a batch holds at most: the client gives about as many as it may fetch ahead."""
+    """Return how many messages a batch holds at most: the client gives no more than it may fetch ahead."""
     return min(BATCH_MESSAGES, gateway.receive_ahead_messages)
+
+
+def full_batch(gateway: GatewaySettings) -> int:
+    """Return how many messages of a batch mean that more wait: half of the most that it may have.
+
+    Where each entry is one message, the shares of a topic's source partitions make less than that most.
+    """
+    return most_in_batch(gateway) // 2
 
 
 def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfiguration:
@@ -125,8 +133,8 @@ def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfigu
     configuration = _pulsar.ConsumerConfiguration()
     configuration.consumer_type(_pulsar.ConsumerType.Failover)
     ahead = gateway.receive_ahead_messages
-    # The second is for all source partitions of a topic, each of which gets its share. Pulsar sends whole entries, up
-    # to 100 at a time, as long as the client asks for a single message: a large share is filled many times over.
+    # The second is for all source partitions of a topic, each of which gets its share; each topic, where there are
+    # several. Pulsar counts entries where the client counts messages: what comes ahead is as many times more.
     configuration.receiver_queue_size(ahead)
     configuration.max_total_receiver_queue_size_across_partitions(ahead)
     configuration.batch_receive_policy(_pulsar.BatchReceivePolicy(most_in_batch(gateway), -1, BATCH_WAIT_MS))

@@ -45,8 +45,9 @@ class GatewaySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_unconfirmed_bytes: int = 32 * 1024 * 1024
     """As `max_unconfirmed_messages`, in bytes."""
     receive_ahead_messages: int = 1000
-    """Fetched ahead by the client per topic, in entries of the gateway that may hold several messages, before the pump
-    and so beyond its caps: more of it takes memory, less costs throughput where the gateway is far away."""
+    """Fetched ahead by the client per topic, shared by its source partitions, before the pump and so beyond its caps.
+    An entry of the gateway counts once, however many messages it holds. More of it takes memory, less costs throughput
+    where the gateway is far away: at 100 ms a thousand are some 5,000 entries a second."""
     silence_timeout_s: float = 900.0
     """Nothing received for this long, or something waits in a source partition and nobody takes it: subscribe anew (a
     starved consumer looks connected)."""

@@ -6,7 +6,7 @@ its known values are listed here as examples, and a reader skips what it does no
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta
 
@@ -116,3 +116,9 @@ DeadLetterReason = Annotated[
 
 RAW_LIMIT_BYTES: Final = 256 * 1024
 """Vendor evidence and dead-letter payloads are cut here, far under Kafka's 1 MB record limit."""
+
+
+def words_of(vocabulary: Any) -> tuple[str, ...]:
+    """Return the words of an open vocabulary that this release knows; others may come."""
+    _, meta = get_args(vocabulary)
+    return tuple(meta.examples)

@@ -156,7 +156,7 @@ class QuotaExhausted(AccountRefused):
 
 
 class AccountStopped(CloudError):
-    """Only another configuration mends it: the account's API side stops, the others go on."""
+    """Somebody has to mend it, here or at the cloud: the account's API side stops."""
 
 
 class AuthRefused(AccountStopped):

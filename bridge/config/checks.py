@@ -37,7 +37,7 @@ MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
 
 LEAST_RECEIVE_AHEAD: Final = 100
-"""A topic's source partitions share it; the client refuses a share of nothing."""
+"""A topic's source partitions share it, some eleven of them: with less each entry waits for a question of its own."""
 HIGHEST_PORT: Final = 65535
 HIGHEST_PERCENT: Final = 100
 
@@ -160,7 +160,7 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
     if 0 < values.get("receive_ahead_messages", LEAST_RECEIVE_AHEAD) < LEAST_RECEIVE_AHEAD:
         report(
             f"{path}.receive_ahead_messages",
-            "leaves no share for each source partition",
+            "is too little to be shared by a topic's source partitions",
             f"Use {LEAST_RECEIVE_AHEAD} or more",
         )
     if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):

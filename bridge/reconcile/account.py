@@ -100,7 +100,7 @@ class AccountLookups:
             asking=self._asking,
             sink=sink,
             may_run=self._may_send,
-            requests_sent=lambda: self._pace.requests,
+            circuit_changed=self._changed.set,
             now_ms=now_ms,
             monotonic=monotonic,
         )
@@ -178,7 +178,7 @@ class AccountLookups:
                 await self._change(PROOF_POLL_S)
             # 2. Admit
             elif state in ("open", "stopped"):
-                await self._wait_or_refuse(first)
+                await self._wait_or_refuse(first, state)
             elif len(self._serving) >= (1 if state == "half_open" else self._most_in_flight):
                 await self._change(None)
             else:
@@ -193,10 +193,10 @@ class AccountLookups:
                         # The task asks for its turn before the next lookup may start.
                         await asyncio.sleep(0)
 
-    async def _wait_or_refuse(self, first: Waiting) -> None:
+    async def _wait_or_refuse(self, first: Waiting, state: CircuitState) -> None:
         """A lookup that lives to see an open circuit close waits; any other is answered now."""
         opens_again_at = self._circuit.opens_again_at()
-        if opens_again_at is not None and self._circuit.state(self._monotonic()) == "open":
+        if state == "open" and opens_again_at is not None:
             left_s = max(0.0, opens_again_at - self._monotonic())
             if first.expires_at_ms > self._now_ms() + left_s * 1000:
                 await self._change(left_s)

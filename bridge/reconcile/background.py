@@ -7,6 +7,7 @@ every device it finds will be looked up too.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,6 +17,7 @@ from bridge.clouds.errors import AccountStopped, CloudError
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
 from bridge.reconcile.asking import Asking
+from bridge.reconcile.backoff import doubled
 from bridge.reconcile.circuit import Circuit
 from bridge.reconcile.discovery import Discovery
 from bridge.reconcile.limits import NotOwner
@@ -47,7 +49,7 @@ LISTINGS_MOST: Final = 16
 class Background:
     """The periodic work of one account. `may_run` says whether this process may ask the cloud now.
 
-    `requests_sent` counts the account's: a listing that needed none says nothing about the cloud.
+    `circuit_changed` is called when what was asked here changed the circuit: somebody has to tell of it.
     """
 
     def __init__(
@@ -60,19 +62,21 @@ class Background:
         asking: Asking,
         sink: Sink,
         may_run: Callable[[], bool],
-        requests_sent: Callable[[], int],
+        circuit_changed: Callable[[], None],
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self.discovery = Discovery(account, cloud, sink, now_ms=now_ms, give_way=self._give_way)
-        self.sweep = Sweep(account, cloud, asking, now_ms=now_ms, give_way=self._give_way)
+        self.sweep = Sweep(
+            account, cloud, asking, now_ms=now_ms, give_way=functools.partial(self._give_way, may_try=True)
+        )
         self._account = account
         self._cloud = cloud
         self._circuit = circuit
         self._queue = queue
         self._sink = sink
         self._may_run = may_run
-        self._requests_sent = requests_sent
+        self._circuit_changed = circuit_changed
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._listings: dict[str, None] = {}
@@ -102,7 +106,9 @@ class Background:
                     )
                 )
             if self._cloud.has_sweep:
-                tasks.create_task(self._repeat("sweep", self.sweep.read, lambda: self.sweep.period_s))
+                tasks.create_task(
+                    self._repeat("sweep", self.sweep.read, lambda: self.sweep.period_s, may_try=True)
+                )
 
     async def _repeat(
         self,
@@ -111,21 +117,24 @@ class Background:
         period_s: Callable[[], float],
         *,
         hurried: asyncio.Event | None = None,
+        may_try: bool = False,
     ) -> None:
         """Do `work` at the start and every `period_s`, counted from its beginning.
 
-        Sooner after a failure, and at once when it is `hurried`.
+        Sooner after a failure, and at once when it is `hurried`. What `may_try` always asks the cloud: its success
+        closes a half open circuit.
         """
         failures = 0
         while True:
-            await self._admitted()
+            await self._admitted(may_try=may_try)
             began = self._monotonic()
-            is_trial = self._circuit.state(began) == "half_open"
-            epoch, sent = self._circuit.admit(), self._requests_sent()
+            is_trial = may_try and self._circuit.state(began) == "half_open"
+            epoch = self._circuit.admit()
             try:
                 await work()
-                if is_trial and self._requests_sent() > sent:
+                if is_trial:
                     self._circuit.answered(epoch)
+                    self._circuit_changed()
                 failures = 0
                 wait_s = period_s()
             except NotOwner:
@@ -135,7 +144,8 @@ class Background:
                 # The lookups may well be allowed what the listing is not; only a refusal for good concerns them.
                 if isinstance(error, AccountStopped):
                     self._circuit.failed(self._circuit.admit(), error, "", self._monotonic())
-                wait_s = min(period_s(), RETRY_MOST_S, RETRY_FIRST_S * 2.0**failures)
+                    self._circuit_changed()
+                wait_s = min(period_s(), doubled(RETRY_FIRST_S, RETRY_MOST_S, failures))
                 failures += 1
                 log.warning(
                     "background_failed",
@@ -187,17 +197,12 @@ class Background:
         except TimeoutError:
             return
 
-    async def _admitted(self) -> None:
+    async def _admitted(self, *, may_try: bool) -> None:
         # Two clocks and the proof of membership change without an event.
-        while not (self._may_run() and self._is_admitted()):  # noqa: ASYNC110 (what it waits for also changes with time alone)
+        while not (self._may_run() and self._is_admitted(may_try=may_try)):  # noqa: ASYNC110 (what it waits for also changes with time alone)
             await asyncio.sleep(POLL_S)
 
-    def _is_admitted(self) -> bool:
-        """Whether the circuit is closed, or nobody but the background is there to try whether it may be."""
-        state = self._circuit.state(self._monotonic())
-        return state == "closed" or (state == "half_open" and len(self._queue) == 0)
-
-    async def _give_way(self) -> None:
+    async def _give_way(self, *, may_try: bool = False) -> None:
         """Return when the next request of the background may be sent."""
         rate_per_s = self._account.api.rate_per_s
         turn_at = self._monotonic() + 1 / (rate_per_s * SHARE)
@@ -206,4 +211,10 @@ class Background:
             self._queue.has_urgent() and self._monotonic() < turn_at
         ):
             await asyncio.sleep(POLL_S)
-        await self._admitted()
+        await self._admitted(may_try=may_try)
+
+    def _is_admitted(self, *, may_try: bool) -> bool:
+        now = self._monotonic()
+        if may_try and len(self._queue) == 0:
+            return self._circuit.admits_sweep(now)
+        return self._circuit.state(now) == "closed"

@@ -2,7 +2,8 @@
 
 * closed - lookups are served.
 * open - the cloud refused the account, or did not answer five lookups in a row: nothing is asked until `opens_again`.
-* half_open - one lookup is let through, or where none waits what the background asks; it decides.
+* half_open - one lookup is let through; it decides. Where none waits, and it was the cloud as a whole that refused or
+  did not answer, a sweep is let through as well: where it succeeds the circuit is closed.
 * stopped - refused for good. Credentials may be mended at the cloud, so they are tried again, first after ten minutes
   and then once an hour; a configuration that cannot work waits for a program that reads another one.
 """
@@ -24,6 +25,7 @@ from bridge.clouds.errors import (
     Mendable,
     Unanswered,
 )
+from bridge.reconcile.backoff import doubled
 
 CircuitState = Literal["closed", "open", "half_open", "stopped"]
 
@@ -93,6 +95,13 @@ class Circuit:
         is_shut = self._state in ("open", "stopped") and self._opens_again_at < math.inf
         return self._opens_again_at if is_shut else None
 
+    def admits_sweep(self, now: float) -> bool:
+        """Return whether a sweep may run: also to try a cloud that refused, or did not answer, whoever asked."""
+        state = self.state(now)
+        return state == "closed" or (
+            state == "half_open" and isinstance(self.error, AuthRefused | Unanswered | Mendable)
+        )
+
     def admit(self) -> int:
         """Return the number to give back with the lookup's result: only results of the current state count."""
         return self._epoch
@@ -121,9 +130,11 @@ class Circuit:
         elif isinstance(error, Unanswered | Mendable):
             self._unanswered += 1
             if self._state == "half_open" or self._unanswered >= FAILURES_IN_A_ROW:
-                wait_s = min(UNANSWERED_MOST_S, UNANSWERED_FIRST_S * 2.0**self._times_unanswered)
+                wait_s = doubled(UNANSWERED_FIRST_S, UNANSWERED_MOST_S, self._times_unanswered)
                 self._times_unanswered += 1
-                self._open("open", error, now, min(wait_s, self._refused_for_s))
+                # A cloud that refused the credentials and does not answer today has not taken them since.
+                cause = self.error if isinstance(self.error, AuthRefused) else error
+                self._open("open", cause, now, min(wait_s, self._refused_for_s))
         else:
             self.answered(epoch)
 
@@ -133,7 +144,7 @@ class Circuit:
             return
         wait_s = math.inf
         if isinstance(error, AuthRefused):
-            wait_s = min(STOPPED_MOST_S, STOPPED_FIRST_S * 2.0**self._times_stopped)
+            wait_s = doubled(STOPPED_FIRST_S, STOPPED_MOST_S, self._times_stopped)
             self._times_stopped += 1
         self._open("stopped", error, now, wait_s)
 

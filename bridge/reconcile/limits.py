@@ -17,6 +17,7 @@ from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
 from bridge.clouds.errors import Throttled
+from bridge.reconcile.backoff import doubled
 
 WINDOW_MARGIN_S: Final = 0.005
 """The cloud's second may be a little longer than ours, and clocks have a resolution."""
@@ -90,11 +91,6 @@ class RequestPace:
     def window_s(self) -> float:
         """How long a request counts after its answer."""
         return self._window_s
-
-    @property
-    def requests(self) -> int:
-        """So many requests were sent since the start."""
-        return self._requests
 
     def pause(self, seconds: float) -> None:
         """Send nothing for that long."""
@@ -185,7 +181,7 @@ class RequestPace:
         if sent_at < self._paused_until:
             return
 
-        pause_s = min(PAUSE_MOST_S, PAUSE_FIRST_S * 2.0**self._pauses_in_a_row)
+        pause_s = doubled(PAUSE_FIRST_S, PAUSE_MOST_S, self._pauses_in_a_row)
         self._pauses_in_a_row += 1
         if told_s is not None:
             self.pause(min(PAUSE_MOST_S, told_s))

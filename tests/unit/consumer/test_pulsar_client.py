@@ -11,7 +11,9 @@ from typing import Any
 import _pulsar
 import pytest
 
-from consumer.pulsar_client import close
+from consumer import pulsar_client
+from consumer.pulsar_client import close, full_batch, most_in_batch, subscribe
+from tests.gateway_messages import account
 
 
 class Opened:
@@ -72,3 +74,42 @@ def test_a_stop_that_comes_during_a_close_shortens_it() -> None:
 
     assert closed == ["no answer in time"]
     opened.let_go.set()
+
+
+class Asked:
+    """What a client is asked to subscribe with; its compiled configuration shows nothing."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Callable[[Any], None]:
+        return lambda value: self.told.__setitem__(name, value)
+
+    def subscribe_async(
+        self,
+        topic: str,
+        subscription: str,
+        _configuration: object,
+        answered: Callable[[_pulsar.Result, object], None],
+    ) -> None:
+        self.told |= {"topic": topic, "subscription": subscription}
+        answered(_pulsar.Result.Ok, "the consumer")
+
+
+def test_what_is_fetched_ahead_is_shared_by_the_source_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked()
+    monkeypatch.setattr(pulsar_client._pulsar, "ConsumerConfiguration", lambda: asked)
+    monkeypatch.setattr(pulsar_client._pulsar, "BatchReceivePolicy", lambda *numbers: numbers)
+    reader = account(receive_ahead_messages=400)
+
+    assert subscribe(asked, reader, ["event"], wanted=lambda: True) == "the consumer"  # type: ignore[arg-type]
+
+    assert asked.told["receiver_queue_size"] == 400
+    assert asked.told["max_total_receiver_queue_size_across_partitions"] == 400
+    assert asked.told["consumer_type"] == _pulsar.ConsumerType.Failover
+    assert asked.told["batch_receive_policy"][0] == most_in_batch(reader.gateway) == 400
+
+
+def test_a_batch_is_full_before_it_has_all_that_may_be_fetched_ahead() -> None:
+    # Eleven source partitions of ninety messages each are less than a thousand.
+    assert full_batch(account(receive_ahead_messages=1000).gateway) <= 11 * (1000 // 11)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.fold.statistics import FoldStatistics
+from bridge.http import LoopLag, Pages
 from bridge.kafka.writer import WriterStatistics
-from bridge.metrics import StatusCollector
+from bridge.metrics.collector import StatusCollector
 from bridge.reconcile.circuit import Cause
 from bridge.reconcile.limits import PaceStatistics
 from bridge.reconcile.queue import QueueStatistics
@@ -38,14 +40,22 @@ class NoSink:
 def gateway(**told: object) -> GatewayStatistics:
     ingest = AccountIngest(gateway_account(), NoSink(), past=None, close_deadline_s=1.0)  # type: ignore[arg-type]
     counts = {
-        "filtered": {"4": 90},
-        "observations": {"status": 5},
-        "dead_letters": {"bad_signature": 2},
-        "signatures": {"all_fields": 5},
-        "keys": {"current": 5},
-        "unlisted": {"somebody's": 2, "other": 1},
-        "alive_age_s": 3.5,
+        "state": "running",
+        "received": 101,
+        "redelivered": 102,
+        "filtered": {"4": 103},
+        "unlisted": {"somebody's": 104, "other": 1},
+        "observations": {"status": 106},
+        "dead_letters": {"bad_signature": 107},
+        "signatures": {"all_fields": 108},
+        "keys": {"current": 109},
+        "acknowledged": 110,
+        "subscriptions": 111,
+        "unconfirmed_messages": 112,
+        "unconfirmed_bytes": 113,
         "oldest_unacknowledged_age_s": 0.25,
+        "alive_age_s": 3.5,
+        "gaps": 114,
     }
     return GatewayStatistics(
         **{name: getattr(ingest.statistics(), name) for name in GatewayStatistics.__struct_fields__}
@@ -65,10 +75,10 @@ def api(name: str, *, cause: Cause | None = None, owned: bool = True) -> Account
         opens_again_in_s=None if cause is None else 1800.0,
         clock_offset_ms=-250,
         in_flight=1,
-        answers={"ok": 7},
-        errors={"quota": 1},
-        queue=QueueStatistics(waiting=3, by_cause={"claim": 3}, coalesced=0, expired=2, displaced=1),
-        pace=PaceStatistics(requests=40, in_flight=1, waiting=0, throttled=1, paused_for_s=0.5),
+        answers={"ok": 301},
+        errors={"quota": 302},
+        queue=QueueStatistics(waiting=3, by_cause={"claim": 303}, coalesced=0, expired=304, displaced=1000),
+        pace=PaceStatistics(requests=305, in_flight=1, waiting=0, throttled=306, paused_for_s=0.5),
         discovery=DiscoveryStatistics(finished_at_ms=1_700_000_000_000),
         sweep=SweepStatistics(finished_at_ms=1_700_000_001_000),
         packages=PackageStatistics(),
@@ -82,13 +92,13 @@ def status(*apis: AccountStatistics) -> Status:
         "fold": FoldStatistics(
             partitions_folding=(0, 1),
             partitions_taking_over=(2,),
-            devices=12,
+            devices=201,
             problem=None,
-            queued=4,
-            behind=(),
+            queued=202,
+            behind=(0,),
             in_gap=(),
-            lookups_waiting=3,
-            counts={"events": 8},
+            lookups_waiting=203,
+            counts={"events": 204},
         ),
         "reconcile": ReconcileStatistics(
             connected=True,
@@ -110,18 +120,18 @@ def status(*apis: AccountStatistics) -> Status:
         kafka=KafkaStatus(state="ready", bootstrap_servers="localhost:9092"),
         accounts={},
         stages={
-            name: StageStatus(state="running", restarts=1, statistics=told) for name, told in stages.items()
+            name: StageStatus(state="running", restarts=5, statistics=told) for name, told in stages.items()
         },
         shared={
             "writer": WriterStatistics(
                 connected=True,
                 problem=None,
-                queued_records=1,
-                queued_bytes=100,
-                confirmed=50,
-                refused=0,
+                queued_records=401,
+                queued_bytes=402,
+                confirmed=403,
+                refused=404,
                 batches=9,
-                producers=1,
+                producers=405,
             )
         },
     )
@@ -134,6 +144,36 @@ def samples(told: Status) -> dict[str, dict[tuple[tuple[str, str], ...], float]]
         for sample in family.samples:
             found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
     return found
+
+
+def test_the_whole_text() -> None:
+    """Every value is another one, so that none stands under a wrong name; read `metrics.txt` when it changes."""
+    text = StatusCollector(status, lambda: 0.002).text().decode()
+
+    assert text == (Path(__file__).parent / "metrics.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("show_status", [True, False])
+async def test_prometheus_is_always_answered(*, show_status: bool) -> None:
+    lag = LoopLag()
+    pages = Pages(lag=lag, alive=lambda: True, status=status, show_status=show_status)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(pages.application), base_url="http://bridge"
+    ) as client:
+        answer = await client.get("/metrics")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert answer.content == StatusCollector(status, lag.worst_s).text()
+
+
+def test_what_is_known_to_happen_is_there_before_it_does() -> None:
+    told = samples(status())
+
+    assert (
+        told["ota_bridge_gateway_dead_letters_total"][("account", "home"), ("reason", "undecryptable")] == 0
+    )
+    assert told["ota_bridge_fold_happened_total"][("what", "offsets_missing"),] == 0
 
 
 def test_an_account_that_is_refused_is_told_by_name_and_class_and_the_others_are_not() -> None:
@@ -175,7 +215,7 @@ def test_values_have_base_units_and_what_is_not_known_is_left_out() -> None:
 def test_what_a_stranger_wrote_is_no_label() -> None:
     told = samples(status())
 
-    assert told["ota_bridge_gateway_unlisted_total"] == {(("account", "home"),): 3.0}
+    assert told["ota_bridge_gateway_unlisted_total"] == {(("account", "home"),): 105.0}
     assert "somebody" not in str(told)
 
 

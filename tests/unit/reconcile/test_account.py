@@ -566,30 +566,71 @@ async def test_a_cloud_without_pushes_is_swept_at_the_start_and_every_period() -
     assert [one.device_id for one in desk.sink.observations] == ["dev1", "dev2"]
 
 
+class Swept(TuyaCloud):
+    """A cloud that is read by sweeps, as those without pushes are."""
+
+    has_sweep = True
+
+    async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+        yield [await self.lookup("dev1")]
+
+
 @in_virtual_time
 async def test_after_refused_credentials_a_sweep_finds_out_that_they_count_again() -> None:
-    class Swept(TuyaCloud):
-        has_sweep = True
-
-        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
-            yield [await self.lookup("dev1")]
-
     model = TuyaModel(now_ms)
     model.firmware |= idle("dev1")
     right, model.access_key = model.access_key, "another"
-    async with serving(model, cloud=Swept, sweep_period_s=100.0) as desk:
-        await asyncio.sleep(3600)
-        asked_in_an_hour = model.asked["token"]
-        assert desk.lookups.statistics().circuit == "stopped"
-        assert desk.lookups.statistics().opens_again_in_s is not None
+    with structlog.testing.capture_logs() as logs:
+        async with serving(model, cloud=Swept, sweep_period_s=100.0) as desk:
+            await asyncio.sleep(3600)
+            asked_in_an_hour = model.asked["token"]
+            assert desk.lookups.statistics().cause is not None
 
-        model.access_key = right
-        await asyncio.sleep(3600)
+            model.access_key = right
+            await asyncio.sleep(3600)
 
-        assert desk.lookups.statistics().circuit == "closed"
-        assert desk.lookups.statistics().cause is None
+            assert desk.lookups.statistics().circuit == "closed"
+            assert desk.lookups.statistics().cause is None
     assert asked_in_an_hour < 10
     assert [one.device_id for one in desk.sink.observations] == ["dev1"]
+    told = [entry["event"] for entry in logs if entry["event"].startswith("account_")]
+    assert (told[0], told[-1]) == ("account_stopped", "account_answers_again")
+
+
+@in_virtual_time
+async def test_a_sweep_that_is_allowed_says_nothing_about_lookups_that_are_not() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": "dev1"}]
+
+    class Listed(TuyaCloud):
+        has_sweep = True
+
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+            async for _ in self.discover():
+                yield []
+
+    model.always = lambda request: failure(28841002) if request.api == "thing-firmware" else None
+    with structlog.testing.capture_logs() as logs:
+        async with serving(
+            model, cloud=Listed, sweep_period_s=100.0, circuit_open_s=600.0, discovery="api"
+        ) as desk:
+            desk.ask("dev1")
+            await asyncio.sleep(7200)
+            assert desk.lookups.statistics().circuit == "half_open"
+    assert "account_answers_again" not in {entry["event"] for entry in logs}
+
+
+@in_virtual_time
+async def test_a_lookup_that_waits_for_the_circuit_is_asked_when_it_opens() -> None:
+    async with serving(circuit_open_s=300.0) as desk:
+        desk.model.firmware |= idle("dev1", "dev2")
+        desk.model.always = lambda _request: failure(28841004, "quota")
+        desk.ask("dev1")
+        await asyncio.sleep(10)
+        waiting = desk.ask("dev2", expires_in_s=600)
+        desk.model.always = lambda _request: None
+        await asyncio.sleep(400)
+    assert desk.sink.answers[waiting].outcome == "ok"
 
 
 @in_virtual_time

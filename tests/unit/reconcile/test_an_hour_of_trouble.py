@@ -10,7 +10,7 @@ import pytest
 
 from bridge.clouds.errors import Unanswered
 from bridge.clouds.wire import Request
-from bridge.metrics import StatusCollector
+from bridge.metrics.collector import StatusCollector
 from bridge.reconcile.statistics import ReconcileStatistics
 from bridge.status import KafkaStatus, Status
 from bridge.supervisor import StageStatus

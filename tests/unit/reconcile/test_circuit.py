@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bridge.clouds import errors
+from bridge.reconcile.backoff import doubled
 from bridge.reconcile.circuit import FAILURES_IN_A_ROW, Circuit
 
 
@@ -157,3 +158,48 @@ def test_refused_credentials_are_tried_again_ever_more_seldom_and_at_least_once_
     assert circuit.state(now) == "closed"
     fail(circuit, errors.AuthRefused("wrong key", api="token"), now)
     assert circuit.opens_again_at() == now + 600
+
+
+@pytest.mark.parametrize("times", [0, 1, 5, 5000])
+def test_what_is_tried_for_ever_waits_no_longer_than_the_most(times: int) -> None:
+    assert doubled(1.0, 60.0, times) == min(60.0, 2.0 ** min(times, 10))
+
+
+@pytest.mark.parametrize("kind", [errors.AuthRefused, errors.Unanswered])
+def test_a_cloud_may_refuse_for_months(kind: type[errors.CloudError]) -> None:
+    circuit, now = Circuit(1800), 0.0
+    for _ in range(3000):
+        fail(circuit, kind("no", api="token"), now)
+        now += 3600
+    assert circuit.state(now) == "half_open"
+
+
+def test_a_cloud_that_does_not_answer_has_not_taken_the_refused_credentials() -> None:
+    circuit = Circuit(1800)
+    fail(circuit, errors.AuthRefused("wrong key", api="token"))
+    assert circuit.state(600) == "half_open"
+
+    fail(circuit, unanswered(), 600)
+
+    assert circuit.state(600) == "open"
+    assert circuit.cause is not None
+    assert circuit.cause.error == "auth_fatal"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_admitted"),
+    [
+        (errors.AuthRefused("wrong key", api="token"), True),
+        (errors.QuotaExhausted("no", api="test"), False),
+        (errors.Forbidden("no", api="test"), False),
+    ],
+)
+def test_a_sweep_tries_a_cloud_that_refused_whoever_asked_and_no_other(
+    error: errors.CloudError, *, is_admitted: bool
+) -> None:
+    circuit = Circuit(600)
+    assert circuit.admits_sweep(0.0)
+    fail(circuit, error)
+    assert not circuit.admits_sweep(599.0)
+
+    assert circuit.admits_sweep(600.0) is is_admitted
