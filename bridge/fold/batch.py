@@ -246,6 +246,8 @@ class Batch:
             return None
 
         self.observed_at_ms = max(self.observed_at_ms, observation.observed_at_ms)
+        if observation.kind == "answer":
+            self._pace.answered(observation.account, observation.device_id)
         self._fold_observation(record, observation)
         return None
 
@@ -306,6 +308,9 @@ class Batch:
 
         folded = fold(device, TimerFired(now_ms, asks_in_background=is_paced), self._policy)
         self._take(device_id, device, folded)
+        if is_paced and folded.lookup is not None:
+            asked = folded.lookup
+            self._pace.asked(asked.account, device_id, expires_at_ms=asked.expires_at_ms)
         self.counts["timers"] += 1
 
     def _device(self, device_id: str) -> Device | None:

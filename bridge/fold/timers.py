@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from heapq import heappop, heappush
+from math import ceil, inf
 from typing import Final
 
 _SPARE_ENTRIES: Final = 1024
@@ -12,6 +13,8 @@ _SPARE_ENTRIES: Final = 1024
 _NEAR_MS: Final = 1 << 20
 """Reminders further ahead than this, a quarter of an hour, share moments as far apart: most devices wait for a day,
 and are then looked at twice."""
+AHEAD_S: Final = 2.0
+"""Of the account's rate: so much is under way at most, which is more than an answer takes to come back."""
 
 
 class _Moment:
@@ -123,12 +126,19 @@ class Timers:
 
 
 class BackgroundPace:
-    """R14: lookups without anybody waiting leave at the account's rate divided by the number of partitions."""
+    """R14: lookups without anybody waiting leave at the account's rate divided by the number of partitions.
+
+    That is an upper bound, because a lookup may take several requests. So no more are under way than `AHEAD_S` of the
+    rate: others would only wait for the account, at last until they expire there.
+    """
 
     def __init__(self, rates_per_s: Mapping[str, float]) -> None:
         self._interval_ms = {account: 1000 / rate for account, rate in rates_per_s.items()}
+        self._most_under_way = {account: ceil(rate * AHEAD_S) for account, rate in rates_per_s.items()}
         self._free_at_ms: dict[str, float] = defaultdict(float)
         self._waiting: dict[str, _Queues] = defaultdict(_Queues)
+        self._under_way: dict[str, dict[str, int]] = defaultdict(dict)
+        """By account: the devices that were asked about, and when that expires; the first to expire first."""
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -137,9 +147,18 @@ class BackgroundPace:
         """Put the device at the end of its account's queue, unless it waits already; watched ones go first (R18)."""
         self._waiting[account].add(device_id, is_watched=is_watched)
 
+    def asked(self, account: str, device_id: str, *, expires_at_ms: int) -> None:
+        """Take note that a device that was taken is asked about."""
+        self._under_way[account].pop(device_id, None)
+        self._under_way[account][device_id] = expires_at_ms
+
+    def answered(self, account: str, device_id: str) -> None:
+        """Take note that a lookup of the device ended."""
+        self._under_way[account].pop(device_id, None)
+
     def next_at(self) -> int | None:
-        """When the next device may be taken."""
-        free = [self._free_at_ms[account] for account, queues in self._waiting.items() if len(queues)]
+        """When the next device may be taken, unless an answer comes before."""
+        free = [self._next_at(account) for account, queues in self._waiting.items() if len(queues)]
         return round(min(free)) if free else None
 
     def take(self, now_ms: int, limit: int) -> list[str]:
@@ -149,9 +168,11 @@ class BackgroundPace:
             interval_ms = self._interval_ms.get(account, 0.0)
             # A time without devices does not save up a burst.
             free_at_ms = max(self._free_at_ms[account], now_ms - interval_ms)
-            while len(queues) and free_at_ms <= now_ms and len(taken) < limit:
+            room = min(limit - len(taken), self._room(account, now_ms))
+            while len(queues) and free_at_ms <= now_ms and room > 0:
                 taken.append(queues.take())
                 free_at_ms += interval_ms
+                room -= 1
             self._free_at_ms[account] = free_at_ms
 
         return taken
@@ -161,6 +182,19 @@ class BackgroundPace:
         taken = [queues.take() for queues in self._waiting.values() for _ in range(len(queues))]
         self._waiting.clear()
         return taken
+
+    def _room(self, account: str, now_ms: int) -> float:
+        """Return how many more may be under way; what has expired is not."""
+        under_way = self._under_way[account]
+        while under_way and next(iter(under_way.values())) <= now_ms:
+            del under_way[next(iter(under_way))]
+        return self._most_under_way.get(account, inf) - len(under_way)
+
+    def _next_at(self, account: str) -> float:
+        under_way = self._under_way[account]
+        if len(under_way) < self._most_under_way.get(account, inf):
+            return self._free_at_ms[account]
+        return max(self._free_at_ms[account], next(iter(under_way.values())))
 
 
 class _Queues:

@@ -18,8 +18,20 @@ CAUSES: Final = ("claim", "stalled", "online", "new_attempt", "hint", "operator"
 URGENT: Final = CAUSES.index("operator")
 """Up to here somebody waits for this very answer; what follows is background."""
 
+SERVICE_MS: Final = 2000
+"""A lookup that has less left is not begun (of a short life: a quarter): it would expire while it is asked, and cost
+requests for nothing. Where more is wanted than the rate allows the first in line is always the oldest, so that without
+this each would be asked just too late."""
+
 IDS_PER_DEVICE: Final = 4
 """A device that is asked for again and again keeps so many of the latest ids, each of which gets its answer."""
+
+
+class Life(Struct, frozen=True, gc=False):
+    """Of one lookup, Unix ms."""
+
+    begin_by_ms: int
+    expires_at_ms: int
 
 
 class Waiting(Struct, kw_only=True):
@@ -27,8 +39,8 @@ class Waiting(Struct, kw_only=True):
 
     device_id: str
     rank: int
-    lookups: dict[str, int]
-    """Lookup id to its expiry, Unix ms; in the order they came."""
+    lookups: dict[str, Life]
+    """By lookup id, in the order they came."""
     due_at_ms: int = 0
     """Only what was asked after it answers them: the latest time at which one of them was due."""
 
@@ -40,7 +52,7 @@ class Waiting(Struct, kw_only=True):
     @property
     def expires_at_ms(self) -> int:
         """When the last of its lookups expires."""
-        return max(self.lookups.values())
+        return max(life.expires_at_ms for life in self.lookups.values())
 
 
 class QueueStatistics(Struct, frozen=True, kw_only=True):
@@ -83,7 +95,8 @@ class LookupQueue:
                 del self._ranks[waiting.rank][request.device_id]
                 waiting.rank = rank
                 self._ranks[rank][request.device_id] = waiting
-        waiting.lookups[request.lookup_id] = request.expires_at_ms
+        service_ms = min(SERVICE_MS, max(0, request.expires_at_ms - request.due_at_ms) // 4)
+        waiting.lookups[request.lookup_id] = Life(request.expires_at_ms - service_ms, request.expires_at_ms)
         waiting.due_at_ms = max(waiting.due_at_ms, request.due_at_ms)
         while len(waiting.lookups) > IDS_PER_DEVICE:
             del waiting.lookups[next(iter(waiting.lookups))]
@@ -122,7 +135,11 @@ class LookupQueue:
         for places in self._ranks:
             while places:
                 waiting = next(iter(places.values()))
-                alive = {lookup_id: at_ms for lookup_id, at_ms in waiting.lookups.items() if at_ms > now_ms}
+                alive = {
+                    lookup_id: life
+                    for lookup_id, life in waiting.lookups.items()
+                    if life.begin_by_ms > now_ms
+                }
                 self._expired += len(waiting.lookups) - len(alive)
                 waiting.lookups = alive
                 if alive:

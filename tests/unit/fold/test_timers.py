@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.fold.timers import BackgroundPace, Timers
+from bridge.fold.timers import AHEAD_S, BackgroundPace, Timers
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -124,6 +124,35 @@ def test_a_quiet_time_saves_up_no_burst() -> None:
         pace.wait("home", f"d{number}")
 
     assert len(pace.take(3_600_000, 1000)) <= 2
+
+
+def test_no_more_are_under_way_than_the_account_can_serve_soon() -> None:
+    pace = BackgroundPace({"home": 10.0})
+    for number in range(100):
+        pace.wait("home", f"d{number}")
+    asked: list[str] = []
+    for now_ms in range(1_000_000, 1_010_000, 100):
+        for device_id in pace.take(now_ms, 1000):
+            pace.asked("home", device_id, expires_at_ms=now_ms + 60_000)
+            asked.append(device_id)
+    most = round(10.0 * AHEAD_S)
+    assert len(asked) == most
+    assert pace.next_at() == 1_060_000
+
+    pace.answered("home", asked[0])
+    assert (pace.next_at() or 0) <= 1_010_000
+    assert len(pace.take(1_010_000, 1000)) == 1
+
+
+def test_a_lookup_that_expired_makes_room_as_an_answered_one_does() -> None:
+    pace = BackgroundPace({"home": 0.5})
+    for device_id in ("a", "b"):
+        pace.wait("home", device_id)
+    (first,) = pace.take(1_000_000, 10)
+    pace.asked("home", first, expires_at_ms=1_030_000)
+    assert pace.take(1_029_999, 10) == []
+
+    assert pace.take(1_030_000, 10) == ["b"]
 
 
 def test_one_account_does_not_wait_for_another() -> None:

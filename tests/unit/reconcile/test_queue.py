@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.reconcile.queue import CAUSES, IDS_PER_DEVICE, LookupQueue
+from bridge.reconcile.queue import CAUSES, IDS_PER_DEVICE, SERVICE_MS, LookupQueue
 from schemas import LookupRequest
 
 
@@ -75,6 +76,16 @@ def test_what_expired_is_not_asked() -> None:
     assert queue.statistics().expired == 2
 
 
+@pytest.mark.parametrize(("life_ms", "least_ms"), [(600_000, SERVICE_MS), (4000, 1000)])
+def test_what_would_expire_while_it_is_asked_is_not_begun(life_ms: int, least_ms: int) -> None:
+    queue = LookupQueue(100)
+    queue.put(request("a", "dev1", expires_at_ms=life_ms))
+    queue.put(request("b", "dev2", expires_at_ms=life_ms + 1))
+
+    assert taken(queue, now_ms=life_ms - least_ms) == ["dev2"]
+    assert queue.statistics().expired == 1
+
+
 def test_a_device_keeps_the_latest_ids_only() -> None:
     queue = LookupQueue(100)
     for number in range(IDS_PER_DEVICE + 3):
@@ -142,7 +153,7 @@ def test_any_history_keeps_the_bounds_and_serves_the_most_urgent(
                 places[device].rank
                 for places in queue._ranks
                 for device in places
-                if places[device].expires_at_ms > step
+                if any(life.begin_by_ms > step for life in places[device].lookups.values())
             ]
             waiting = queue.take(step)
             assert (waiting.rank if waiting else None) == (min(expected) if expected else None)
