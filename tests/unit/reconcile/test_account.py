@@ -534,6 +534,20 @@ async def test_a_device_that_appears_later_is_announced_by_the_next_listing() ->
 
 
 @in_virtual_time
+async def test_a_list_as_long_as_before_is_no_news() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": "dev1"}]
+    with structlog.testing.capture_logs() as logs:
+        async with serving(model, discovery="api", discovery_period_s=100.0):
+            await asyncio.sleep(250)
+            model.devices = [{"id": "dev1"}, {"id": "dev2"}]
+            await asyncio.sleep(200)
+
+    told = [(entry["log_level"], entry["devices"]) for entry in logs if entry["event"] == "devices_listed"]
+    assert told == [("info", 1), ("debug", 1), ("debug", 1), ("info", 2), ("debug", 2)]
+
+
+@in_virtual_time
 async def test_a_device_that_was_gone_is_announced_again_when_it_returns() -> None:
     model = TuyaModel(now_ms)
     model.devices = [{"id": "dev1"}, {"id": "dev2"}]
