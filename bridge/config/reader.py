@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -106,10 +106,10 @@ class Reader:
         value = parse(given.text, field.type) if isinstance(given, FromEnvironment) else given
         try:
             value = msgspec.convert(value, field.type, strict=not from_environment)
-        except msgspec.ValidationError as error:
-            what = "has a wrong value" if _choices(field.type) else _lower_first(str(error))
+        except msgspec.ValidationError:
+            what, remedy = _wrong(field.type, value)
             source = f" (from {given.variable})" if isinstance(given, FromEnvironment) else ""
-            self.problem(where, what + source, _expected(field.type))
+            self.problem(where, what + source, remedy)
             return _ABSENT
         if isinstance(value, float) and not math.isfinite(value):
             self.problem(where, "is not a finite number", "Write an ordinary number")
@@ -205,6 +205,17 @@ def dotted(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
+_EXAMPLE: Final = "See `ota-bridge config example`"
+_FORMS: Final[Mapping[object, tuple[str, str]]] = {
+    tuple: ("a list", 'Write it in brackets, such as ["one", "two"]'),
+    bool: ("true or false", "Write true or false, without quotes"),
+    int: ("a whole number", "Write it without quotes, such as 60"),
+    float: ("a number", "Write it without quotes, such as 2.5"),
+    str: ("text", "Write it in quotes"),
+}
+"""The first that a type names: what a value is, and how it is written in the file."""
+
+
 def is_secret(kind: Any) -> bool:
     """Whether a field of this type holds a secret."""
     return kind is Secret or Secret in get_args(kind)
@@ -214,12 +225,18 @@ def _choices(kind: Any) -> tuple[object, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _expected(kind: Any) -> str:
-    choices = _choices(kind)
-    if choices:
-        return "Use one of " + ", ".join(repr(choice) for choice in choices)
-    return "See `ota-bridge config example` for its form"
+def _wrong(kind: Any, value: object) -> tuple[str, str]:
+    """Return what is wrong with a value that is not of this type, and how one is written."""
+    if choices := _choices(kind):
+        return "has a wrong value", "Use one of " + ", ".join(repr(choice) for choice in choices)
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        inner, remedy = _form(get_args(kind)[0])
+        return f"holds something that is not {inner}", remedy
+    form, remedy = _form(kind)
+    return f"is not {form}", remedy
 
 
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _form(kind: Any) -> tuple[str, str]:
+    """Return what a value of this type is, and how it is written."""
+    kinds = (kind, get_origin(kind), *get_args(kind))
+    return next((form for of, form in _FORMS.items() if of in kinds), ("of its form", _EXAMPLE))

@@ -164,6 +164,28 @@ def test_discovery_from_a_file_needs_the_file(written: Written) -> None:
     assert list(written.problems()) == ["accounts.tuya-demo.api.discovery_file"]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("http.port", "8080", "is not a whole number. Write it without quotes"),
+        ("http.port", 80.5, "is not a whole number"),
+        ("http.status", "yes", "is not true or false"),
+        ("kafka.prefix", 7, "is not text. Write it in quotes"),
+        ("accounts.tuya-demo.api.rate_per_s", "4", "is not a number. Write it without quotes"),
+        ("accounts.tuya-demo.gateway.topics", "event", "is not a list. Write it in brackets"),
+        ("accounts.tuya-demo.gateway.topics", ["event", 5], "holds something that is not text"),
+        ("accounts.tuya-demo.gateway.filter_protocols", ["4"], "holds something that is not a whole number"),
+        ("accounts.tuya-demo.api.discovery", "maybe", "has a wrong value. Use one of 'api'"),
+    ],
+)
+def test_value_of_another_type_is_told_in_words(
+    written: Written, path: str, value: object, told: str
+) -> None:
+    written.set(path, value)
+
+    assert told in written.problems()[path]
+
+
 @pytest.mark.parametrize("key", ["access_key", "previous_access_key"])
 def test_secret_in_plain_text_is_refused_and_not_repeated(written: Written, key: str) -> None:
     written.set(f"accounts.tuya-demo.{key}", "hunter2-hunter2")
