@@ -59,12 +59,25 @@ REPEATED_AFTER_S: Final = 10.0
 """A library that retries ten times a second with a dozen clients is heard this often, with the number left out."""
 
 
+_AWAITED: Final = (
+    "Unable connect to",
+    "Unable to update metadata from",
+    "Error sending %s to node",
+    "Failed fetch messages from",
+    "Heartbeat send request failed",
+    "Heartbeat session expired",
+    "LeaveGroup request failed",
+    "Failed to commit on finallization",
+)
+"""How the Kafka library's errors begin that only mean: a broker is away."""
+
+
 class BrokersAreAwaited(logging.Filter):
     """A broker that cannot be reached is waited for: the Kafka library's error is a warning; errors are alarms."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Lower an error's level."""
-        if record.levelno == logging.ERROR and str(record.msg).startswith("Unable connect to"):
+        if record.levelno == logging.ERROR and str(record.msg).startswith(_AWAITED):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 

@@ -74,7 +74,13 @@ def _consumer(configuration: Configuration, sink: Sink) -> Callable[[], Stage]:
     from bridge.kafka.progress_reader import KafkaProgress
     from consumer.ingest import Ingest
 
-    return lambda: Ingest(configuration.gateways, sink, past=KafkaProgress(configuration.kafka))
+    # An account that is only asked and swept goes on, whatever the gateway refuses to others.
+    is_all = {account.name for account in configuration.apis} <= {
+        account.name for account in configuration.gateways
+    }
+    return lambda: Ingest(
+        configuration.gateways, sink, past=KafkaProgress(configuration.kafka), is_all=is_all
+    )
 
 
 def _fold(configuration: Configuration, reach: Reach) -> Callable[[], Stage]:

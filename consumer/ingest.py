@@ -44,7 +44,10 @@ CLOSE_DEADLINE_S: Final = 10.0
 
 
 class Ingest:
-    """The stage over all accounts. Raises Misconfigured for settings that no connection can be made from."""
+    """The stage over all accounts. Raises Misconfigured for settings that no connection can be made from.
+
+    With `is_all` there is no other work: it ends when the gateway refuses every account. Else those are asked again.
+    """
 
     name: Final = "consumer"
 
@@ -56,7 +59,9 @@ class Ingest:
         past: ProgressReader | None = None,
         close_deadline_s: float = CLOSE_DEADLINE_S,
         ask: Ask = probe,
+        is_all: bool = True,
     ) -> None:
+        self._is_all = is_all
         self._build = functools.partial(
             AccountIngest, sink=sink, past=past, close_deadline_s=close_deadline_s
         )
@@ -106,7 +111,7 @@ class Ingest:
                 if ingest.statistics().subscriptions > subscriptions:
                     stopped.was_connected()
                 self._refused.add(name)
-                is_last = len(self._refused) == len(self._accounts)
+                is_last = self._is_all and len(self._refused) == len(self._accounts)
                 log.error(
                     "account_stopped",
                     account=name,

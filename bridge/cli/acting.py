@@ -18,7 +18,7 @@ from cyclopts import Parameter
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
-from bridge.clouds.errors import CloudError, DeviceNotFound, SchemaMismatch, Throttled, Unanswered
+from bridge.clouds.errors import NO_REMEDY, CloudError, DeviceNotFound, SchemaMismatch, Throttled, Unanswered
 from bridge.clouds.settings import AnyAccount, secrets_of
 from bridge.clouds.shape import Means
 from bridge.clouds.transport import HttpTransport
@@ -108,4 +108,6 @@ def _failure(account: AnyAccount, error: CloudError, acting: str) -> CommandFail
     if isinstance(error, Throttled):
         return CommandFailed(ExitCode.REFUSED, f"{said} {NOTHING_DONE} Try again in a minute.")
     code = ExitCode.DATA if isinstance(error, DeviceNotFound) else ExitCode.REFUSED
-    return CommandFailed(code, f"{said} {NOTHING_DONE} Remedy: {error.remedy}.")
+    # What the bridge tries again by itself, a command does not.
+    remedy = "" if error.remedy == NO_REMEDY else f" Remedy: {error.remedy}."
+    return CommandFailed(code, f"{said} {NOTHING_DONE}{remedy}")

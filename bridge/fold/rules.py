@@ -192,9 +192,12 @@ def _new_device(observation: Observation) -> Device:
 
 
 def _account_conflict(device: Device, observation: Observation) -> Folded:
-    """R20: another account's observation changes nothing; it is counted, and reported once per other account."""
+    """R20: another account's observation changes nothing; it is counted, and reported once per other account.
+
+    The end of a lookup is no report: whoever asked the wrong account was answered that it has no such device.
+    """
     reported = device.book.foreign_accounts
-    if observation.account in reported or len(reported) >= _MOST_CONFLICTS:
+    if observation.kind == "answer" or observation.account in reported or len(reported) >= _MOST_CONFLICTS:
         return Folded(device, counts=("foreign_account",))
 
     return Folded(

@@ -86,6 +86,8 @@ class Fold(ConsumerRebalanceListener):
         )
         self._rates = {account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()}
         self._problem: str | None = None
+        self._takeover_trouble: str | None = None
+        """What was told, since a take-over last succeeded."""
         self._assignor = _own_assignor()
         self._stores: dict[int, Store] = {}
         self._released_at: dict[int, float] = {}
@@ -203,9 +205,18 @@ class Fold(ConsumerRebalanceListener):
             except _BROKER_TROUBLE as error:
                 self._counts["takeover_retries"] += 1
                 self._problem = f"partition {place.partition} cannot be taken over: {error_text(error)}"
-                log.warning("take_over_failed", partition=place.partition, error=error_text(error))
+                if self._takeover_trouble != error_text(error):
+                    # Once for all partitions: they wait for the same brokers, and try every second.
+                    self._takeover_trouble = error_text(error)
+                    log.warning(
+                        "take_over_failed",
+                        partition=place.partition,
+                        error=error_text(error),
+                        remedy="none, it is tried again by itself, like those of other partitions",
+                    )
                 await asyncio.sleep(_RETRY_S)
                 continue
+            self._takeover_trouble = None
 
             try:
                 if self._owned.get(place.partition) is not owned:

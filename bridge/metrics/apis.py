@@ -59,7 +59,11 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
             if account.cause is not None
         ],
     )
-    yield gauge("api_tried_again_in_seconds", "Until it is.", each(lambda account: account.opens_again_in_s))
+    yield gauge(
+        "api_tried_again_in_seconds",
+        "Until an account whose circuit is open is asked again.",
+        each(lambda account: account.opens_again_in_s),
+    )
     yield gauge(
         "api_clock_offset_seconds",
         "The cloud's clock against ours.",
@@ -72,7 +76,9 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
         [(_api(one), one.pace.throttled) for one in accounts],
     )
     yield gauge(
-        "api_paused_seconds", "The pause that is left.", each(lambda account: account.pace.paused_for_s)
+        "api_paused_seconds",
+        "What is left of a pause that the cloud wanted.",
+        each(lambda account: account.pace.paused_for_s),
     )
     yield counter(
         "api_lookups",
@@ -84,19 +90,23 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
         "Lookups that failed, by class.",
         by("error", lambda account: account.errors, get_args(ErrorClass)),
     )
-    yield gauge("api_lookups_waiting", "By cause.", by("cause", lambda account: account.queue.by_cause))
+    yield gauge(
+        "api_lookups_waiting",
+        "Lookups that wait for their turn, by cause.",
+        by("cause", lambda account: account.queue.by_cause),
+    )
     yield counter(
         "api_lookups_dropped",
         "Lookups that found no place or waited too long.",
         [(_api(one), one.queue.expired + one.queue.displaced) for one in accounts],
     )
     yield gauge(
-        "api_swept_time_seconds",
+        "api_swept_timestamp_seconds",
         "When a sweep last came to its end, Unix time.",
         each(lambda account: _seconds(account.sweep.finished_at_ms if account.sweep else None)),
     )
     yield gauge(
-        "api_listed_time_seconds",
+        "api_listed_timestamp_seconds",
         "When the devices were last listed to the end, Unix time.",
         each(lambda account: _seconds(account.discovery.finished_at_ms)),
     )

@@ -59,14 +59,20 @@ def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metri
     yield counter(
         "gateway_subscriptions", "Subscriptions opened.", each(lambda account: account.subscriptions)
     )
-    yield gauge("gateway_paused", "1: too much waits for Kafka.", each(lambda account: account.paused))
+    yield gauge(
+        "gateway_paused",
+        "1: nothing is received, because too much waits for Kafka.",
+        each(lambda account: account.paused),
+    )
     yield gauge(
         "gateway_unconfirmed_messages",
-        "Waiting for Kafka.",
+        "Messages received that Kafka has not confirmed.",
         each(lambda account: account.unconfirmed_messages),
     )
     yield gauge(
-        "gateway_unconfirmed_bytes", "Waiting for Kafka.", each(lambda account: account.unconfirmed_bytes)
+        "gateway_unconfirmed_bytes",
+        "Size of the messages that Kafka has not confirmed.",
+        each(lambda account: account.unconfirmed_bytes),
     )
     yield counter(
         "gateway_filtered",
@@ -78,13 +84,21 @@ def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metri
         "Messages about something else than upgrades.",
         each(lambda account: sum(account.unlisted.values())),
     )
-    yield counter("gateway_observations", "By kind.", by("kind", lambda account: account.observations))
+    yield counter(
+        "gateway_observations",
+        "Messages that became observations, by kind.",
+        by("kind", lambda account: account.observations),
+    )
     yield counter(
         "gateway_dead_letters",
-        "By reason.",
+        "Messages that became dead letters, by reason.",
         by("reason", lambda account: account.dead_letters, words_of(DeadLetterReason)),
     )
     yield counter(
-        "gateway_signatures", "By the rule that matched.", by("rule", lambda account: account.signatures)
+        "gateway_signatures",
+        "Signatures, by the rule that matched.",
+        by("rule", lambda account: account.signatures),
     )
-    yield counter("gateway_keys", "By the access key that matched.", by("key", lambda account: account.keys))
+    yield counter(
+        "gateway_keys", "Signatures, by the access key that matched.", by("key", lambda account: account.keys)
+    )

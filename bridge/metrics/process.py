@@ -17,7 +17,7 @@ def process_metrics(status: Status, loop_lag_s: float) -> Iterator[Metric]:
     """Yield which version runs since when, and how its stages and Kafka fare."""
     yield gauge("build_info", "The version that runs, as a label.", [({"version": status.version}, 1)])
     yield gauge(
-        "start_time_seconds", "When the process began, Unix time.", [({}, status.started_at_ms / 1000)]
+        "start_timestamp_seconds", "When the process began, Unix time.", [({}, status.started_at_ms / 1000)]
     )
     yield gauge(
         "loop_lag_seconds", "The longest that anything had to wait for its turn lately.", [({}, loop_lag_s)]
@@ -45,9 +45,13 @@ def process_metrics(status: Status, loop_lag_s: float) -> Iterator[Metric]:
 def writer_metrics(writer: WriterStatistics) -> Iterator[Metric]:
     """Yield what waits for Kafka, and what it took."""
     yield gauge("writer_connected", "Whether Kafka confirms what is written.", [({}, writer.connected)])
-    yield gauge("writer_queued_records", "Records not confirmed.", [({}, writer.queued_records)])
-    yield gauge("writer_queued_bytes", "Records not confirmed.", [({}, writer.queued_bytes)])
-    yield counter("writer_confirmed", "Records confirmed.", [({}, writer.confirmed)])
+    yield gauge(
+        "writer_queued_records", "Records accepted and not confirmed by Kafka.", [({}, writer.queued_records)]
+    )
+    yield gauge(
+        "writer_queued_bytes", "Size of the records accepted and not confirmed.", [({}, writer.queued_bytes)]
+    )
+    yield counter("writer_confirmed", "Records that Kafka confirmed.", [({}, writer.confirmed)])
     yield counter("writer_refused", "Records refused for good as too large.", [({}, writer.refused)])
     yield counter(
         "writer_producers", "Producers made: one, and one after each failure.", [({}, writer.producers)]

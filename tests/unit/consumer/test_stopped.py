@@ -152,6 +152,27 @@ async def test_with_the_last_account_the_stage_ends_also_while_others_wait_to_be
     assert house.asked == []
 
 
+def test_where_there_is_other_work_refused_accounts_are_asked_again_to_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @story
+    async def told(house: House) -> None:
+        house.stage._is_all = False
+        await house.refuse("one")
+        await house.refuse("two")
+        assert not house.running.done()
+        assert house.told("two").asked_again_in_s is not None
+        house.outcome = "accepted"
+
+        await asyncio.sleep(11 * MINUTE_S)
+
+        assert house.told("two").state == "running"
+        house.stop.set()
+        await house.running
+
+    told(monkeypatch)
+
+
 @story
 async def test_an_account_that_was_taken_again_counts_as_one_that_is_left(house: House) -> None:
     await house.refuse("one")

@@ -179,6 +179,25 @@ def test_json_lines_have_time_level_and_event() -> None:
     assert (library["level"], library["event"], library["logger"]) == ("error", "closed", "aiokafka.conn")
 
 
+@pytest.mark.parametrize(
+    ("template", "arguments"),
+    [
+        ('Unable connect to "%s:%s": %s', ("localhost", 9092, "refused")),
+        ("Unable to update metadata from %s", ([1],)),
+        ("Error sending %s to node %s [%s] -- marking coordinator dead", ("Fetch", 1, "closed")),
+        ("Heartbeat send request failed: %s. Will retry.", ("closed",)),
+    ],
+)
+def test_a_broker_that_is_away_is_no_alarm_of_the_librarys(
+    template: str, arguments: tuple[object, ...]
+) -> None:
+    stream = configured("json")
+
+    logging.getLogger("aiokafka.client").error(template, *arguments)
+
+    assert json.loads(stream.getvalue())["level"] == "warning"
+
+
 def test_level_holds_for_everybody_and_chatty_libraries_stay_quiet() -> None:
     stream = configured("json", "info")
 

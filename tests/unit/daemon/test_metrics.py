@@ -206,7 +206,7 @@ def test_values_have_base_units_and_what_is_not_known_is_left_out() -> None:
 
     home = (("account", "home"),)
     assert told["ota_bridge_gateway_alive_age_seconds"] == {home: 3.5}
-    assert told["ota_bridge_start_time_seconds"] == {(): 1_700_000_000.0}
+    assert told["ota_bridge_start_timestamp_seconds"] == {(): 1_700_000_000.0}
     assert told["ota_bridge_api_clock_offset_seconds"][("account", "lamps"), ("cloud", "hedwig")] == -0.25
     assert told["ota_bridge_kafka_up"] == {(): 1.0}
     assert "ota_bridge_api_tried_again_in_seconds" not in told

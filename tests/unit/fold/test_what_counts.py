@@ -185,6 +185,18 @@ def test_an_older_early_answer_does_not_turn_the_version_back() -> None:
     assert story.channel().current_version == "1.1.6"
 
 
+def test_an_answer_of_an_account_that_was_asked_by_mistake_is_no_conflict() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    before = story.known
+
+    story.tell(10, kind="answer", outcome="not_found", lookup_id="typed", origin="lookup", account="office")
+
+    assert story.known == before
+    assert story.dead_letters == []
+    assert story.counts.count("foreign_account") == 1
+
+
 def test_another_accounts_observation_changes_nothing_and_is_reported_once_per_account() -> None:
     story = Story()
     story.answer(0, "idle", now="1.0")
