@@ -138,8 +138,13 @@ async def run_campaign(
     kills: int = 0,
     account: str = DEMO_ACCOUNT,
     converge_within_s: float = CONVERGE_WITHIN_S,
+    faults_stop: bool = False,
+    disturbing: asyncio.Task[None] | None = None,
 ) -> Verdict:
-    """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge."""
+    """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge.
+
+    The faults go on until the truth is there, or stop with the campaign, as `disturbing` does.
+    """
     servers = sandbox.description["kafka"]["bootstrap_servers"]
     body: dict[str, Any] = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
     if endings is not None:
@@ -154,6 +159,10 @@ async def run_campaign(
         murders = asyncio.create_task(_kill(bridge, kills, random.Random(seed)))
         report = await _finished(control, started.json()["id"], bridge)
         await murders
+        if disturbing is not None:
+            disturbing.cancel()
+        if faults_stop:
+            (await control.put("/faults", json={})).raise_for_status()
         with StateTable(servers) as table:
             comparison = await await_truth(
                 sandbox.description["control_url"], table, within_s=converge_within_s
