@@ -89,6 +89,9 @@ async def test_three_processes_that_die_in_turn_keep_to_one_processs_rate(
     sandbox: Sandbox, tmp_path: Path, cloud: str
 ) -> None:
     (account,) = (one for one in sandbox.cloud.accounts if one.cloud == cloud)
+    # Where a cancel leaves no trace it is known only to who looked before it: with its owner killed nobody may have.
+    keeps_tasks = SYSTEMS[cloud].manner.keeps_tasks
+    endings = {name: share for name, share in ENDINGS.items() if keeps_tasks or name != "cancelled"}
     log_files = [tmp_path / f"bridge{number}.log" for number in range(3)]
     async with AsyncExitStack() as stack:
         bridges = [
@@ -103,7 +106,7 @@ async def test_three_processes_that_die_in_turn_keep_to_one_processs_rate(
             rate_per_s=10,
             seed=37,
             faults=FAULTS["together"],
-            endings=ENDINGS,
+            endings=endings,
             account=account.name,
             converge_within_s=CONVERGE_WITHIN_S,
             faults_stop=True,
