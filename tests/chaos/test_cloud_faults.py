@@ -41,7 +41,7 @@ FAULTS["together"] = dict.fromkeys(ALONE, 0.2 / len(ALONE)) | {
 
 ENDINGS = {"failed": 0.2, "timed_out": 0.1, "silent": 0.1, "cancelled": 0.1, "stuck": 0.1, "offline": 0.1}
 DEVICES = 40
-KILL_EVERY_S = 14.0
+KILL_EVERY_S = 9.0
 CONVERGE_WITHIN_S = 240.0
 """After the faults have stopped: oceanconnect allows a hundred requests a minute, and is left alone for the rest of a
 minute in which it refused one as too many."""
