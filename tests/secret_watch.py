@@ -1,13 +1,14 @@
 """Every secret that a test makes is looked for in whatever the test run puts out: one that is found fails its test.
 
 Learnt are the texts of all `Secret`s and the access tokens of all clients of this process. Looked through are what a
-test printed and logged; at the end the logs of all programs that were started, and the first and last records of every
+test printed and logged; at the end the logs of all programs that were started, and the last records of every
 topic's partitions. The files that hold a secret for a program are no output.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,12 @@ from consumer.secret import Secret
 
 SHORTEST: Final = 12
 """A shorter text is a word that may stand anywhere."""
-_WORD: Final = re.compile(r"[0-9A-Za-z_.+/=-]{12,}")
-_RECORDS_AT_EACH_END: Final = 500
+_WORDS: Final = (re.compile(r"[0-9A-Za-z_.+/=-]{12,}"), re.compile(r"[0-9A-Za-z_-]{12,}"))
+"""With and without what also stands between words."""
+_TAIL: Final = -2000 - 100
+"""librdkafka's way to say: a hundred records before the end."""
+_PARTITIONS_AT_ONCE: Final = 300
+_READ_WITHIN_S: Final = 5.0
 _MOST_LOG_BYTES: Final = 64 * 1024 * 1024
 
 
@@ -45,7 +50,7 @@ class SecretWatch:
     def found_in(self, text: str) -> str | None:
         """Return the beginning of a secret that stands in the text."""
         # Those of earlier tests as whole words only: thousands of searches for each test would take longer than it.
-        by_word = self._known.intersection(_WORD.findall(text))
+        by_word = {found for words in _WORDS for found in self._known.intersection(words.findall(text))}
         found = by_word or {secret for secret in self._of_this_test if secret in text}
         return min(found)[:4] + "…" if found else None
 
@@ -89,38 +94,47 @@ def leaks_in_logs(folder: Path) -> list[str]:
 
 
 def leaks_on_kafka(bootstrap_servers: str) -> list[str]:
-    """Return the topics in whose records a secret stands; of each partition the first and the last are read."""
+    """Return in which topics' records a secret stands; of each partition the last ones are read."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": "secret-watch", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "secret-watch",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            # The broker tells of an end only after it waited this long for more.
+            "fetch.wait.max.ms": 20,
+        }
     )
-    leaks = []
     try:
-        for name, topic in consumer.list_topics(timeout=10).topics.items():
-            if name.startswith("__"):
-                continue
-            for partition in topic.partitions:
-                place = TopicPartition(name, partition)
-                low, high = consumer.get_watermark_offsets(place, timeout=10)
-                for begin_at in {low, max(low, high - _RECORDS_AT_EACH_END)}:
-                    text = _read(consumer, TopicPartition(name, partition, begin_at), high)
-                    if (found := watch.found_in(text)) is not None:
-                        leaks.append(f"{found} in {name}/{partition}")
+        topics = consumer.list_topics(timeout=10).topics
+        places = [
+            TopicPartition(name, partition, _TAIL)
+            for name, topic in topics.items()
+            if not name.startswith("__")
+            for partition in topic.partitions
+        ]
+        found = [
+            _leak_in(consumer, places[start : start + _PARTITIONS_AT_ONCE])
+            for start in range(0, len(places), _PARTITIONS_AT_ONCE)
+        ]
     finally:
         consumer.close()
-    return leaks
+    return [leak for leak in found if leak is not None]
 
 
-def _read(consumer: Consumer, begin: TopicPartition, high: int) -> str:
-    consumer.assign([begin])
+def _leak_in(consumer: Consumer, places: list[TopicPartition]) -> str | None:
+    consumer.assign(places)
+    unread = {(place.topic, place.partition) for place in places}
     texts: list[str] = []
-    last = begin.offset - 1
-    while last + 1 < min(high, begin.offset + _RECORDS_AT_EACH_END):
-        messages = consumer.consume(_RECORDS_AT_EACH_END, timeout=1.0)
-        if not messages:
-            break  # what is left are marks of transactions
-        last = messages[-1].offset() or last
-        texts += [repr((message.key(), message.value(), message.headers())) for message in messages]
-    return "\n".join(texts)
+    by = time.monotonic() + _READ_WITHIN_S
+    while unread and time.monotonic() < by:
+        for message in consumer.consume(1000, timeout=0.2):
+            if message.error() is None:
+                texts.append(repr((message.topic(), message.key(), message.value(), message.headers())))
+            else:
+                unread.discard((message.topic() or "", message.partition() or 0))
+    found = watch.found_in("\n".join(texts))
+    return None if found is None else f"{found} in one of {sorted({place.topic for place in places})}"
 
 
 def _learning(init: Callable[..., None]) -> Callable[..., None]:
