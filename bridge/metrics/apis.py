@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import get_args
 
 from prometheus_client.core import Metric
 
 from bridge.clouds.errors import ErrorClass
-from bridge.metrics.families import Samples, counter, gauge, parts
+from bridge.metrics.families import by, counter, each, gauge
 from bridge.reconcile.circuit import CircuitState
 from bridge.reconcile.statistics import AccountStatistics, ReconcileStatistics
 from schemas.vocabulary import LookupOutcome, words_of
@@ -19,18 +19,8 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
     accounts = reconcile.accounts
     owned = [account for account in accounts if account.owned]
 
-    def each(value: Callable[[AccountStatistics], float | None]) -> Samples:
-        return [(_api(account), value(account)) for account in owned]
-
-    def by(
-        label: str, counts: Callable[[AccountStatistics], Mapping[str, int]], known: Iterable[str] = ()
-    ) -> Samples:
-        return [
-            sample
-            for account in accounts
-            for sample in parts(_api(account), label, counts(account), known=known)
-        ]
-
+    told = [(_api(account), account) for account in accounts]
+    of_owner = [(labels, account) for labels, account in told if account.owned]
     yield gauge(
         "reconcile_in_trouble",
         "1: no lookups are read, or what was read is not committed; /status says why.",
@@ -62,12 +52,12 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
     yield gauge(
         "api_tried_again_in_seconds",
         "Until an account whose circuit is open is asked again.",
-        each(lambda account: account.opens_again_in_s),
+        each(of_owner, lambda account: account.opens_again_in_s),
     )
     yield gauge(
         "api_clock_offset_seconds",
         "The cloud's clock against ours.",
-        each(lambda account: account.clock_offset_ms / 1000),
+        each(of_owner, lambda account: account.clock_offset_ms / 1000),
     )
     yield counter("api_requests", "Requests sent.", [(_api(one), one.pace.requests) for one in accounts])
     yield counter(
@@ -78,22 +68,22 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
     yield gauge(
         "api_paused_seconds",
         "What is left of a pause that the cloud wanted.",
-        each(lambda account: account.pace.paused_for_s),
+        each(of_owner, lambda account: account.pace.paused_for_s),
     )
     yield counter(
         "api_lookups",
         "Lookups served, by outcome.",
-        by("outcome", lambda account: account.answers, words_of(LookupOutcome)),
+        by("outcome", told, lambda account: account.answers, words_of(LookupOutcome)),
     )
     yield counter(
         "api_lookup_errors",
         "Lookups that failed, by class.",
-        by("error", lambda account: account.errors, get_args(ErrorClass)),
+        by("error", told, lambda account: account.errors, get_args(ErrorClass)),
     )
     yield gauge(
         "api_lookups_waiting",
         "Lookups that wait for their turn, by cause.",
-        by("cause", lambda account: account.queue.by_cause),
+        by("cause", told, lambda account: account.queue.by_cause),
     )
     yield counter(
         "api_lookups_dropped",
@@ -103,12 +93,12 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
     yield gauge(
         "api_swept_timestamp_seconds",
         "When a sweep last came to its end, Unix time.",
-        each(lambda account: _seconds(account.sweep.finished_at_ms if account.sweep else None)),
+        each(of_owner, lambda account: _seconds(account.sweep.finished_at_ms if account.sweep else None)),
     )
     yield gauge(
         "api_listed_timestamp_seconds",
         "When the devices were last listed to the end, Unix time.",
-        each(lambda account: _seconds(account.discovery.finished_at_ms)),
+        each(of_owner, lambda account: _seconds(account.discovery.finished_at_ms)),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -12,6 +12,9 @@ PREFIX: Final = "ota_bridge_"
 Labels = Mapping[str, str]
 Samples = Iterable[tuple[Labels, float | None]]
 """Values by labels; what is None is not known now, and left out."""
+T = TypeVar("T")
+Told = Sequence[tuple[Labels, T]]
+"""What is told of each account, with the account's labels."""
 
 
 def gauge(name: str, text: str, samples: Samples) -> Metric:
@@ -32,6 +35,20 @@ def parts(labels: Labels, label: str, counts: Mapping[str, int], *, known: Itera
     return [
         (dict(labels) | {label: part}, count)
         for part, count in (dict.fromkeys(known, 0) | dict(counts)).items()
+    ]
+
+
+def each(told: Told[T], value: Callable[[T], float | None]) -> Samples:
+    """Return one value of each account."""
+    return [(labels, value(account)) for labels, account in told]
+
+
+def by(
+    label: str, told: Told[T], counts: Callable[[T], Mapping[str, int]], known: Iterable[str] = ()
+) -> Samples:
+    """Return the counts of each account by a further label."""
+    return [
+        sample for labels, account in told for sample in parts(labels, label, counts(account), known=known)
     ]
 
 

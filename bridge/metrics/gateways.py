@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from prometheus_client.core import Metric
 
-from bridge.metrics.families import Samples, counter, gauge, parts
+from bridge.metrics.families import by, counter, each, gauge
 from consumer.statistics import AccountState, AccountStatistics
 from schemas.vocabulary import DeadLetterReason, words_of
 
 
 def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metric]:
     """The headline is `gateway_alive_age_seconds`, against the two hours that the gateway keeps a message."""
-
-    def each(value: Callable[[AccountStatistics], float | None]) -> Samples:
-        return [({"account": name}, value(account)) for name, account in accounts.items()]
-
-    def by(
-        label: str, counts: Callable[[AccountStatistics], Mapping[str, int]], known: Iterable[str] = ()
-    ) -> Samples:
-        return [
-            sample
-            for name, account in accounts.items()
-            for sample in parts({"account": name}, label, counts(account), known=known)
-        ]
-
+    told = [({"account": name}, account) for name, account in accounts.items()]
     yield gauge(
         "gateway_state",
         "1 for the state that an account's gateway is in.",
@@ -39,66 +27,72 @@ def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metri
     yield gauge(
         "gateway_alive_age_seconds",
         "Since when nothing more is known of the source partition furthest behind; above two hours messages are lost.",
-        each(lambda account: account.alive_age_s),
+        each(told, lambda account: account.alive_age_s),
     )
     yield gauge(
         "gateway_oldest_unacknowledged_age_seconds",
         "Age of the oldest message that was received and is not acknowledged.",
-        each(lambda account: account.oldest_unacknowledged_age_s),
+        each(told, lambda account: account.oldest_unacknowledged_age_s),
     )
     yield counter(
-        "gateway_gaps", "Times at which messages may have been lost.", each(lambda account: account.gaps)
+        "gateway_gaps",
+        "Times at which messages may have been lost.",
+        each(told, lambda account: account.gaps),
     )
-    yield counter("gateway_received", "Messages received.", each(lambda account: account.received))
+    yield counter("gateway_received", "Messages received.", each(told, lambda account: account.received))
     yield counter(
-        "gateway_redelivered", "Messages that had come before.", each(lambda account: account.redelivered)
+        "gateway_redelivered",
+        "Messages that had come before.",
+        each(told, lambda account: account.redelivered),
     )
     yield counter(
-        "gateway_acknowledged", "Messages acknowledged.", each(lambda account: account.acknowledged)
+        "gateway_acknowledged", "Messages acknowledged.", each(told, lambda account: account.acknowledged)
     )
     yield counter(
-        "gateway_subscriptions", "Subscriptions opened.", each(lambda account: account.subscriptions)
+        "gateway_subscriptions", "Subscriptions opened.", each(told, lambda account: account.subscriptions)
     )
     yield gauge(
         "gateway_paused",
         "1: nothing is received, because too much waits for Kafka.",
-        each(lambda account: account.paused),
+        each(told, lambda account: account.paused),
     )
     yield gauge(
         "gateway_unconfirmed_messages",
         "Messages received that Kafka has not confirmed.",
-        each(lambda account: account.unconfirmed_messages),
+        each(told, lambda account: account.unconfirmed_messages),
     )
     yield gauge(
         "gateway_unconfirmed_bytes",
         "Size of the messages that Kafka has not confirmed.",
-        each(lambda account: account.unconfirmed_bytes),
+        each(told, lambda account: account.unconfirmed_bytes),
     )
     yield counter(
         "gateway_filtered",
         "Messages of a filtered protocol.",
-        by("protocol", lambda account: account.filtered),
+        by("protocol", told, lambda account: account.filtered),
     )
     yield counter(
         "gateway_unlisted",
         "Messages about something else than upgrades.",
-        each(lambda account: sum(account.unlisted.values())),
+        each(told, lambda account: sum(account.unlisted.values())),
     )
     yield counter(
         "gateway_observations",
         "Messages that became observations, by kind.",
-        by("kind", lambda account: account.observations),
+        by("kind", told, lambda account: account.observations),
     )
     yield counter(
         "gateway_dead_letters",
         "Messages that became dead letters, by reason.",
-        by("reason", lambda account: account.dead_letters, words_of(DeadLetterReason)),
+        by("reason", told, lambda account: account.dead_letters, words_of(DeadLetterReason)),
     )
     yield counter(
         "gateway_signatures",
         "Signatures, by the rule that matched.",
-        by("rule", lambda account: account.signatures),
+        by("rule", told, lambda account: account.signatures),
     )
     yield counter(
-        "gateway_keys", "Signatures, by the access key that matched.", by("key", lambda account: account.keys)
+        "gateway_keys",
+        "Signatures, by the access key that matched.",
+        by("key", told, lambda account: account.keys),
     )
