@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bridge.clouds.kind import CloudKind
@@ -27,7 +27,7 @@ EVENT_TYPES: Final = (
     "ota.device.returned",
 )
 
-_SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):[0-9]{1,5}")
+_SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:,/]+):([0-9]{1,5})")
 PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{1,100}")
 _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/[^/:\s]+/[^/:\s]+")
 """A channel of the account's own, or a topic's full name."""
@@ -36,8 +36,9 @@ _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
 
-LEAST_RECEIVE_AHEAD: Final = 100
-"""A topic's source partitions share it, some eleven of them: with less each entry waits for a question of its own."""
+LEAST: Final[Mapping[str, int]] = {"receive_ahead_messages": 100}
+"""A topic's source partitions share what is received ahead, some eleven of them: with less each entry waits for a
+question of its own."""
 HIGHEST_PORT: Final = 65535
 HIGHEST_PERCENT: Final = 100
 
@@ -46,7 +47,7 @@ def check_kafka(path: str, values: Values, report: Report) -> None:
     """Brokers, names, and that protection and credentials fit together."""
     check_numbers(path, values, report)
     servers = [server.strip() for server in values.get("bootstrap_servers", "x:1").split(",")]
-    if not all(_SERVER.fullmatch(server) for server in servers):
+    if not all(_is_server(server) for server in servers):
         report(
             f"{path}.bootstrap_servers", "is not a list of brokers", "Write host:port, several with commas"
         )
@@ -74,6 +75,11 @@ def check_kafka(path: str, values: Values, report: Report) -> None:
         )
     else:
         check_authorities(path, values, report)
+
+
+def _is_server(text: str) -> bool:
+    parts = _SERVER.fullmatch(text)
+    return parts is not None and 0 < int(parts[2]) <= HIGHEST_PORT
 
 
 def check_authorities(path: str, values: Values, report: Report) -> None:
@@ -157,12 +163,6 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
         )
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
-    if 0 < values.get("receive_ahead_messages", LEAST_RECEIVE_AHEAD) < LEAST_RECEIVE_AHEAD:
-        report(
-            f"{path}.receive_ahead_messages",
-            "is too little to be shared by a topic's source partitions",
-            f"Use {LEAST_RECEIVE_AHEAD} or more",
-        )
     if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):
         report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
 
@@ -254,19 +254,21 @@ def warnings(
 
 
 def check_numbers(path: str, values: Values, report: Report) -> None:
-    """Numbers are positive, but for the few that mean something at zero."""
+    """Numbers are positive, but for the few that mean something at zero, and some that need more."""
     for key, value in values.items():
         numbers = value if isinstance(value, tuple) else (value,)
         for number in numbers:
             if not isinstance(number, int | float) or isinstance(number, bool):
                 continue
-            if number < 0 or (number == 0 and key not in MAY_BE_ZERO):
-                report(
-                    f"{path}.{key}",
-                    "is too small",
-                    "Use 0 or more" if key in MAY_BE_ZERO else "Use more than 0",
-                )
+            if number < LEAST.get(key, 0) or (number == 0 and key not in MAY_BE_ZERO):
+                report(f"{path}.{key}", "is too small", _enough(key))
                 break
+
+
+def _enough(key: str) -> str:
+    if key in LEAST:
+        return f"Use {LEAST[key]} or more"
+    return "Use 0 or more" if key in MAY_BE_ZERO else "Use more than 0"
 
 
 def _check_url(path: str, values: Values, kind: Kind, report: Report) -> None:

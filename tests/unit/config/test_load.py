@@ -126,6 +126,7 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
     [
         ("kafka.bootstrap_servers", "localhost"),
         ("kafka.bootstrap_servers", ""),
+        ("kafka.bootstrap_servers", "localhost:99999"),
         ("kafka.prefix", "ota bridge"),
         ("kafka.username", "bridge"),
         ("kafka.ca_file", "key.txt"),
@@ -148,6 +149,7 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("accounts.tuya-demo.gateway.subscription", " "),
         ("accounts.tuya-demo.gateway.retention_margin_s", 7200),
         ("accounts.tuya-demo.gateway.receive_ahead_messages", 99),
+        ("accounts.tuya-demo.gateway.receive_ahead_messages", 0),
         ("accounts.tuya-demo.api.url", "http://localhost:8080"),
         ("accounts.tuya-demo.api.rate_per_s", 0),
     ],
