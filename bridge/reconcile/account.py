@@ -238,11 +238,11 @@ class AccountLookups:
 
         self._told = state, cause = now_told
         if state == "closed":
-            log.info("account_answers_again", account=self.name, url=self._account.api.url)
+            log.info("api_answers_again", account=self.name, url=self._account.api.url)
         elif cause is not None and state in ("open", "stopped"):
             tell = log.error if state == "stopped" else log.warning
             tell(
-                "account_stopped" if state == "stopped" else "account_paused",
+                "api_stopped" if state == "stopped" else "api_paused",
                 account=self.name,
                 url=self._account.api.url,
                 api=cause.api,

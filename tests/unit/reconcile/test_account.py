@@ -264,7 +264,7 @@ async def test_a_wrong_key_stops_the_account_with_one_clear_message() -> None:
             statistics = desk.lookups.statistics()
 
     (told,) = [entry for entry in logs if entry["log_level"] in ("error", "warning")]
-    assert told["event"] == "account_stopped"
+    assert told["event"] == "api_stopped"
     assert (told["account"], told["url"], told["error"]) == ("tuya-test", "https://localhost:1", "auth_fatal")
     assert "access_key_file" in told["remedy"]
     assert "start the bridge again" in told["remedy"]
@@ -290,8 +290,8 @@ async def test_the_remedy_that_is_told_is_the_one_of_what_happened() -> None:
             await asyncio.sleep(60)
             statistics = desk.lookups.statistics()
 
-    told = [entry for entry in logs if entry["event"] in ("account_paused", "background_failed")]
-    assert {entry["event"] for entry in told} == {"account_paused", "background_failed"}
+    told = [entry for entry in logs if entry["event"] in ("api_paused", "background_failed")]
+    assert {entry["event"] for entry in told} == {"api_paused", "background_failed"}
     assert {entry["remedy"] for entry in told} == {"set api.ca_file"}
     assert statistics.cause is not None
     assert statistics.cause.remedy == "set api.ca_file"
@@ -607,8 +607,8 @@ async def test_after_refused_credentials_a_sweep_finds_out_that_they_count_again
             assert desk.lookups.statistics().cause is None
     assert asked_in_an_hour < 10
     assert [one.device_id for one in desk.sink.observations] == ["dev1"]
-    told = [entry["event"] for entry in logs if entry["event"].startswith("account_")]
-    assert (told[0], told[-1]) == ("account_stopped", "account_answers_again")
+    told = [entry["event"] for entry in logs if entry["event"].startswith("api_")]
+    assert (told[0], told[-1]) == ("api_stopped", "api_answers_again")
 
 
 @in_virtual_time
@@ -631,7 +631,7 @@ async def test_a_sweep_that_is_allowed_says_nothing_about_lookups_that_are_not()
             desk.ask("dev1")
             await asyncio.sleep(7200)
             assert desk.lookups.statistics().circuit == "half_open"
-    assert "account_answers_again" not in {entry["event"] for entry in logs}
+    assert "api_answers_again" not in {entry["event"] for entry in logs}
 
 
 @in_virtual_time
