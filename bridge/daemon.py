@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from bridge.config.settings import Configuration
+from bridge.dead_letter_watch import DeadLetterWatch
 from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.garbage import collect_seldom
@@ -44,7 +45,10 @@ LAST_RESORT_S: Final = 3.0
 """This long after the deadline a process that still hangs ends itself, showing where it hung."""
 
 WATCH_S: Final = 1.0
-"""How late an outage of Kafka, or its end, is logged; `/status` looks itself."""
+"""How late an outage of Kafka, its end, or a dead letter is logged; `/status` looks itself."""
+
+TELL_AGAIN_S: Final = 60.0
+"""While Kafka is not there at the start, the same reason is logged so often; it is tried much more often."""
 
 KAFKA_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
 
@@ -79,6 +83,7 @@ class Daemon:
         self._supervisors: list[Supervisor] = []
         self._shared: Mapping[str, Callable[[], Struct]] = {}
         self._outage: Callable[[], Outage | None] = lambda: None
+        self._dead_letters = DeadLetterWatch()
         self._working = False
         self._started_at_ms = time.time_ns() // 1_000_000
         self._began = time.monotonic()
@@ -149,7 +154,7 @@ class Daemon:
             for supervisor in self._supervisors:
                 group.create_task(self._supervise(supervisor), name=supervisor.name)
             if self._supervisors:
-                group.create_task(self._watch_kafka(), name="kafka-watch")
+                group.create_task(self._watch(), name="watch")
 
     async def _supervise(self, supervisor: Supervisor) -> None:
         code = await supervisor.run(self._stop)
@@ -158,6 +163,7 @@ class Daemon:
 
     async def _topics_ready(self) -> bool:
         """Try until Kafka answers; False when the process is to stop instead."""
+        told, told_at = "", 0.0
         while not self._stop.is_set():
             attempts = self._kafka.attempts + 1
             try:
@@ -173,7 +179,9 @@ class Daemon:
                 pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
                 since_ms = self._kafka.unreachable_since_ms or time.time_ns() // 1_000_000
                 self._note_kafka("unreachable", attempts, error_text(error), since_ms=since_ms)
-                self._warn_unreachable(retry_in_s=pause_s)
+                if error_text(error) != told or time.monotonic() - told_at >= TELL_AGAIN_S:
+                    told, told_at = error_text(error), time.monotonic()
+                    self._warn_unreachable(retry_in_s=pause_s)
                 await stopped_within(self._stop, pause_s)
             else:
                 self._note_kafka("ready", attempts, None)
@@ -181,10 +189,16 @@ class Daemon:
                 return True
         return False
 
-    async def _watch_kafka(self) -> None:
-        """Tell, once each, that Kafka went away and that it is back; what is asked of it the stages ask anyway."""
+    async def _watch(self) -> None:
+        """Tell, once each, that Kafka went away and that it is back; what is asked of it the stages ask anyway.
+
+        And tell of dead letters, so that nobody has to look for them.
+        """
         while not await stopped_within(self._stop, WATCH_S):
             self._look_at_kafka()
+            self._dead_letters.look(
+                {supervisor.name: supervisor.status().statistics for supervisor in self._supervisors}
+            )
 
     def _look_at_kafka(self) -> None:
         outage, was_away = self._outage(), self._kafka.state == "unreachable"

@@ -21,6 +21,9 @@ _DISCONNECTED_S: Final = 1.5
 _ACCEPTED_BEFORE_RENEWAL: Final = 2
 """The client's own back-off grows to a minute; a gateway that accepts us twice in a row is subscribed to anew."""
 
+_TELL_AGAIN_S: Final = 600.0
+"""A reason that stays is logged so often: what is not received is lost after two hours."""
+
 _MAY_BE_OVER: Final = "it refuses the account, which a gateway that restarts does as well: it is asked again"
 
 _STEPPED_ASIDE: Final = (
@@ -54,8 +57,8 @@ class ConnectionWatch:
         self._ask = ask
         self._refusals = Refusals(account.name)
         self._accepted = 0
-        self._told: set[str] = set()
-        """Reasons that were logged since it was connected: what alternates is not told over and over."""
+        self._told_at: dict[str, float] = {}
+        """When a reason was logged last, of those since it was connected: what alternates is not told over and over."""
         self.state: AccountState = "connecting"
         self.message: str | None = None
         """Why it is not running, with the remedy."""
@@ -88,12 +91,12 @@ class ConnectionWatch:
             log.info("gateway_connected", account=self._account.name)
         self.state, self.message = "running", None
         self._accepted = 0
-        self._told.clear()
+        self._told_at.clear()
         self._refusals.clear()
 
     def _disconnected(self, connection: Connection, result: ProbeResult, asked_at_s: float) -> None:
-        if result.message not in self._told:
-            self._told.add(result.message)
+        if asked_at_s - self._told_at.get(result.message, -_TELL_AGAIN_S) >= _TELL_AGAIN_S:
+            self._told_at[result.message] = asked_at_s
             reason, remedy = result.what, result.remedy or "none, it is tried again by itself"
             if result.refused:
                 # What and why is said once, when the refusal is final.

@@ -137,3 +137,13 @@ async def test_a_gateway_that_accepts_us_while_the_client_still_waits_is_subscri
     await asyncio.sleep(12)
     assert line.renewals == 1
     await _end(watching)
+
+
+@in_virtual_time
+async def test_a_reason_that_stays_is_told_again_every_ten_minutes() -> None:
+    line = Line()
+    with structlog.testing.capture_logs() as logs:
+        watching = line.start()
+        await asyncio.sleep(1500)
+        await _end(watching)
+    assert [entry["reason"] for entry in logs] == ["told: unreachable"] * 3

@@ -138,8 +138,10 @@ async def test_kafka_is_waited_for_and_status_says_so() -> None:
             raise KafkaConnectionError("no answer, hunter2-hunter2")
 
     process = Process(FakeStage("fold"), check_topics=check)
-    running = asyncio.create_task(process.daemon.run())
-    await process.until(lambda: len(attempts) > 3)
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(process.daemon.run())
+        await process.until(lambda: len(attempts) > 3)
+    assert [line["event"] for line in lines].count("kafka_unreachable") == 1
 
     status = await status_of(process.daemon)
     kafka = status["kafka"]
