@@ -26,6 +26,16 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
         "1: no lookups are read, or what was read is not committed; /status says why.",
         [({}, reconcile.problem is not None)],
     )
+    yield counter(
+        "reconcile_malformed",
+        "Records of the lookups topic that cannot be read.",
+        [({}, reconcile.malformed)],
+    )
+    yield counter(
+        "reconcile_unknown_account",
+        "Lookups for an account that this configuration does not have.",
+        [({}, reconcile.unknown_account)],
+    )
     yield gauge(
         "api_owned",
         "Whether this process speaks for the account.",
@@ -89,6 +99,11 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
         "api_lookups_dropped",
         "Lookups that found no place or waited too long.",
         [(_api(one), one.queue.expired + one.queue.displaced) for one in accounts],
+    )
+    yield counter(
+        "api_package_failures",
+        "Questions about firmware packages that failed.",
+        [(_api(one), one.packages.failures) for one in accounts],
     )
     yield gauge(
         "api_swept_timestamp_seconds",

@@ -39,6 +39,16 @@ def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metri
         "Times at which messages may have been lost.",
         each(told, lambda account: account.gaps),
     )
+    yield gauge(
+        "gateway_backlog_unknown",
+        "1: the gateway does not tell what waits, and the ages are a guess.",
+        each(told, lambda account: account.backlog_unknown is not None),
+    )
+    yield gauge(
+        "gateway_backlog_alert_timestamp_seconds",
+        "When the platform last alerted that too much waits for this subscription, Unix time.",
+        each(told, _alerted_at_s),
+    )
     yield counter("gateway_received", "Messages received.", each(told, lambda account: account.received))
     yield counter(
         "gateway_redelivered",
@@ -96,3 +106,8 @@ def gateway_metrics(accounts: Mapping[str, AccountStatistics]) -> Iterator[Metri
         "Signatures, by the access key that matched.",
         by("key", told, lambda account: account.keys),
     )
+
+
+def _alerted_at_s(account: AccountStatistics) -> float | None:
+    alert = account.backlog_alert
+    return alert.sent_at_ms / 1000 if alert is not None and alert.own_subscription else None

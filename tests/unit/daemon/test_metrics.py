@@ -27,7 +27,7 @@ from bridge.status import KafkaStatus, Status
 from bridge.supervisor import StageStatus
 from consumer.account import AccountIngest
 from consumer.statistics import AccountStatistics as GatewayStatistics
-from consumer.statistics import IngestStatistics
+from consumer.statistics import BacklogAlert, IngestStatistics
 from tests.gateway_messages import account as gateway_account
 
 PAGE = (Path(__file__).parents[3] / "docs" / "status.md").read_text(encoding="utf-8")
@@ -56,6 +56,15 @@ def gateway(**told: object) -> GatewayStatistics:
         "oldest_unacknowledged_age_s": 0.25,
         "alive_age_s": 3.5,
         "gaps": 114,
+        "backlog_unknown": "it does not answer",
+        "backlog_alert": BacklogAlert(
+            sent_at_ms=1_700_000_000_500,
+            data_center=None,
+            topic=None,
+            subscription=None,
+            own_subscription=True,
+            backlog_messages=None,
+        ),
     }
     return GatewayStatistics(
         **{name: getattr(ingest.statistics(), name) for name in GatewayStatistics.__struct_fields__}
@@ -81,7 +90,7 @@ def api(name: str, *, cause: Cause | None = None, owned: bool = True) -> Account
         pace=PaceStatistics(requests=305, in_flight=1, waiting=0, throttled=306, paused_for_s=0.5),
         discovery=DiscoveryStatistics(finished_at_ms=1_700_000_000_000),
         sweep=SweepStatistics(finished_at_ms=1_700_000_001_000),
-        packages=PackageStatistics(),
+        packages=PackageStatistics(failures=403),
         answered_by_others=0,
     )
 
@@ -106,8 +115,8 @@ def status(*apis: AccountStatistics) -> Status:
             partitions=(1,),
             proven_s_ago=0.1,
             lookups_read=9,
-            malformed=0,
-            unknown_account=0,
+            malformed=401,
+            unknown_account=402,
             accounts=apis or (api("lamps"),),
         ),
     }
