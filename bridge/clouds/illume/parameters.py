@@ -50,20 +50,18 @@ class Parameters:
 
         Raises BadRequest where its parameters are refused in every place, Misconfigured where no call's ever were not.
         """
-        refusal: BadRequest | None = None
+        refusals: dict[Place, BadRequest] = {}
         for place in self._places:
             try:
                 reply = await send(_call(place, api, path, values))
             except BadRequest as error:
                 if error.code not in NOT_SEEN:
                     raise
-                refusal = refusal or error
+                refusals[place] = error
             else:
                 self._remember(place)
                 return reply
-        if refusal is None:
-            raise AssertionError("there is always a place to try")
-        raise self._judged(refusal)
+        raise self._judged(refusals)
 
     def _remember(self, place: Place) -> None:
         self._refused_in_a_row = 0
@@ -73,18 +71,33 @@ class Parameters:
         self._places = (place, *(other for other in self._places if other != place))
         log.info("parameters_taken", account=self._account, place=place)
 
-    def _judged(self, refusal: BadRequest) -> BadRequest | Misconfigured:
+    def _judged(self, refusals: Mapping[Place, BadRequest]) -> BadRequest | Misconfigured:
         self._refused_in_a_row += 1
+        refusal, text = next(iter(refusals.values())), _text(refusals)
         if self._has_worked or self._refused_in_a_row < UNUSABLE_AFTER:
-            return refusal
+            return BadRequest(
+                text,
+                api=refusal.api,
+                code=refusal.code,
+                trace_id=refusal.trace_id,
+                asked_at_ms=refusal.asked_at_ms,
+            )
         return Misconfigured(
-            f"parameters are refused by {' and by '.join(self._places)}: {refusal.text}",
+            f"parameters are refused by {' and by '.join(self._places)}: {text}",
             api=refusal.api,
             code=refusal.code,
             trace_id=refusal.trace_id,
             asked_at_ms=refusal.asked_at_ms,
             remedy="check the account's api.project_ids and api.get_params, and start the bridge again",
         )
+
+
+def _text(refusals: Mapping[Place, BadRequest]) -> str:
+    """Return what the cloud said; of each place, where it said different things."""
+    by_text = {str(refusal): refusal.text for refusal in refusals.values()}
+    if len(by_text) == 1:
+        return next(iter(by_text.values()))
+    return "; ".join(f"by {place}: {refusal.text} ({refusal.code})" for place, refusal in refusals.items())
 
 
 def _call(place: Place, api: str, path: str, values: Mapping[str, Value]) -> Call:

@@ -181,6 +181,19 @@ async def test_once_something_was_accepted_a_refused_device_never_stops_the_acco
             await api.cloud.lookup("strange/id")
 
 
+async def test_what_each_place_was_refused_with_is_told() -> None:
+    api = LightingApi()
+    api.instead = lambda request: (
+        refused(1109 if request.body else 1100) if request.api == DETAIL_API else None
+    )
+
+    with pytest.raises(errors.BadRequest) as caught:
+        await api.cloud.lookup("strange/id")
+
+    assert caught.value.text == "by query: no (1100); by body: no (1109)"
+    assert caught.value.code == "1100"
+
+
 async def test_other_refusals_are_no_reason_to_look_elsewhere() -> None:
     api = LightingApi()
     api.instead = only(DETAIL_API, refused(1106))
