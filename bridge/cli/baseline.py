@@ -114,12 +114,14 @@ def _ids(file: Path) -> list[str]:
 
 
 class _Bar:
-    """A progress bar on standard error, for people only."""
+    """A progress bar on standard error, for people only; what hinders it is told everybody."""
 
     def __init__(self, account: AnyAccount, course: Course) -> None:
         screen = console(stderr=True)
         self._course = course
         self._rate_per_s = account.api.rate_per_s
+        self._is_seen = screen.is_terminal
+        self._told = ""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -142,6 +144,9 @@ class _Bar:
     def show(self, told: Told) -> None:
         """Show how far it is; at least as long as the account's rate takes, until answers come."""
         course = self._course
+        if told.note != self._told and not self._is_seen and told.note:
+            print(told.note, file=sys.stderr, flush=True)
+        self._told = told.note
         note = told.note or ("still listing" if told.is_listing else "")
         if not course.done and course.devices:
             note = f"{_span(course.devices / self._rate_per_s)} or more {note}".strip()

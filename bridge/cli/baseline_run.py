@@ -31,6 +31,8 @@ _LIST_AGAIN_S: Final = 600.0
 
 _SILENT_S: Final = 300.0
 """No answer at all for so long: no bridge runs that has the account."""
+_DOUBTFUL_S: Final = 20.0
+"""No answer at all for so long: perhaps no bridge runs that has the account."""
 
 _PASSING: Final = frozenset({"retry", "throttled", "token", "clock_skew"})
 _LISTINGS_MOST: Final = 5
@@ -99,7 +101,7 @@ class Baseline:
                     behind = {
                         place: end for place, end in behind.items() if await answers.position(place) < end
                     }
-                    told = self._told(started)
+                    told = self._told(started, heard)
                     show(told)
                     if behind:
                         continue
@@ -183,13 +185,16 @@ class Baseline:
             except TimeoutError:
                 raise TimeoutError(f"questions were not confirmed within {_WRITE_WITHIN_S:.0f} s") from None
 
-    def _told(self, started: float) -> Told:
+    def _told(self, started: float, heard: float) -> Told:
+        note = f"the cloud does not answer: {self._error}" if self._error is not None else ""
+        if time.monotonic() - heard > _DOUBTFUL_S:
+            note = f"nobody has answered for {_DOUBTFUL_S:.0f} s: does `ota-bridge run` run?"
         return Told(
             asked=self._asked,
             is_listing=self._is_listing,
             listing_error=self._listing_error,
             seconds=time.monotonic() - started,
-            note=f"the cloud does not answer: {self._error}" if self._error is not None else "",
+            note=note,
         )
 
     def _check(self, heard: float) -> None:

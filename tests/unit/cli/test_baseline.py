@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from bridge.cli import run_command
+from bridge.cli.baseline import _Bar
 from bridge.cli.baseline_course import AGAIN_AFTER_S, ASKED_FOR_S, FEWEST_UNDER_WAY, FOR_GOOD, STOPPED, Course
 from bridge.cli.baseline_records import hint_record, lookup_record
 from bridge.cli.baseline_run import Baseline
@@ -255,6 +256,18 @@ def test_a_bridge_that_is_not_there_ends_the_baseline() -> None:
         baseline._check(time.monotonic() - 1e6)
 
     assert failed.value.exit_code == ExitCode.UNREACHABLE
+
+
+def test_a_bridge_that_may_not_be_there_is_noted_long_before(capsys: pytest.CaptureFixture[str]) -> None:
+    course, now = Course(1.0), time.monotonic()
+    baseline = run_of(course)
+    assert baseline._told(now, now).note == ""
+
+    with _Bar(enos_account(), course) as bar:
+        for _ in range(3):
+            bar.show(baseline._told(now, now - 30))
+
+    assert capsys.readouterr().err.strip() == "nobody has answered for 20 s: does `ota-bridge run` run?"
 
 
 def test_a_known_device_is_asked_about_by_a_lookup_and_the_list_by_one_without_a_device() -> None:
