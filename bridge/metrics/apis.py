@@ -92,7 +92,7 @@ def api_metrics(reconcile: ReconcileStatistics) -> Iterator[Metric]:
     )
     yield gauge(
         "api_lookups_waiting",
-        "Lookups that wait for their turn, by cause.",
+        "Devices that wait for their lookups' turn, by cause.",
         by("cause", told, lambda account: account.queue.by_cause),
     )
     yield counter(

@@ -24,7 +24,7 @@ from bridge.clouds.shape import Cloud, Pace
 from bridge.reconcile.asking import Asking
 from bridge.reconcile.background import Background
 from bridge.reconcile.circuit import Cause, Circuit, CircuitState
-from bridge.reconcile.limits import NotOwner, RequestPace
+from bridge.reconcile.limits import TRAVEL_MOST_S, NotOwner, RequestPace
 from bridge.reconcile.queue import LookupQueue, Waiting
 from bridge.reconcile.statistics import AccountStatistics
 from consumer.sink import Sink
@@ -75,6 +75,7 @@ class AccountLookups:
             account.api.rate_per_s,
             counted_over_s=kind_of(account.cloud).rate_window_s,
             may_send=self._may_send,
+            may_again=lambda: not self._is_lost,
             monotonic=monotonic,
             jitter=jitter,
         )
@@ -115,7 +116,7 @@ class AccountLookups:
 
     def own(self) -> None:
         """Speak for the account from now on; the process before may have sent something a moment ago."""
-        self._pace.pause(self._pace.window_s)
+        self._pace.pause(self._pace.window_s + TRAVEL_MOST_S)
         self._is_owned, self._is_lost = True, False
         self._changed.set()
 
@@ -127,7 +128,7 @@ class AccountLookups:
         """Another process speaks for the account: the lookups waiting here expire, and the fold asks that one."""
         self._is_owned, self._is_lost = False, True
         self._queue.clear()
-        self._background.forget_listings()
+        self._background.forget()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; lookups under way end within `DRAIN_S`, or are cut off."""

@@ -63,6 +63,14 @@ class Announced:
         """The listing is complete."""
         self._known, self._listed = self._listed, Fingerprints()
 
+    def break_off(self) -> None:
+        """The listing ended early: what it did not reach may have changed and changed back, and counts as news.
+
+        One that reached nothing tells nothing either.
+        """
+        if len(self._listed):
+            self.end()
+
     def __len__(self) -> int:
         return len(self._known)
 

@@ -113,8 +113,8 @@ class Asking:
             )
             for lookup_id in waiting.lookups
         ]
-        self.errors[error.error] += 1
-        self.answers[outcome] += 1
+        self.errors[error.error] += len(answers)
+        self.answers[outcome] += len(answers)
         log.debug(
             "lookup_failed",
             account=self._account.name,
@@ -180,7 +180,7 @@ class Asking:
             )
             for lookup_id in waiting.lookups
         ]
-        self.answers["ok"] += 1
+        self.answers["ok"] += len(answers)
         self._answered_at_ms = now_ms
         newest = next(reversed(waiting.lookups))
         told = [

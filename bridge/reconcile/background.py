@@ -42,6 +42,9 @@ RETRY_FIRST_S: Final = 60.0
 RETRY_MOST_S: Final = 3600.0
 """After one that ended early; never longer than its period."""
 
+LISTING_WAITS_S: Final = 60.0
+"""Who wants a listing waits as long for a circuit to open again; where it takes longer, that is the answer."""
+
 LISTINGS_MOST: Final = 16
 """Of those who want a listing at the same time, so many of the latest are answered."""
 
@@ -66,7 +69,15 @@ class Background:
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
-        self.discovery = Discovery(account, cloud, sink, now_ms=now_ms, give_way=self._give_way)
+        self._may_list_try = not cloud.has_sweep
+        """Where nothing else asks, a listing finds out that a cloud takes the account again."""
+        self.discovery = Discovery(
+            account,
+            cloud,
+            sink,
+            now_ms=now_ms,
+            give_way=functools.partial(self._give_way, may_try=self._may_list_try),
+        )
         self.sweep = Sweep(
             account, cloud, asking, now_ms=now_ms, give_way=functools.partial(self._give_way, may_try=True)
         )
@@ -90,10 +101,12 @@ class Background:
             del self._listings[next(iter(self._listings))]
         self._wants_listing.set()
 
-    def forget_listings(self) -> None:
+    def forget(self) -> None:
         """Another process speaks for the account: who wants a listing asks that one."""
         self._listings.clear()
         self._wants_listing.clear()
+        self.discovery.forget()
+        self.sweep.forget()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -102,7 +115,11 @@ class Background:
             if api.discovery != "off":
                 tasks.create_task(
                     self._repeat(
-                        "discovery", self._list, lambda: api.discovery_period_s, hurried=self._wants_listing
+                        "discovery",
+                        self._list,
+                        lambda: api.discovery_period_s,
+                        hurried=self._wants_listing,
+                        may_try=self._may_list_try,
                     )
                 )
             if self._cloud.has_sweep:
@@ -199,8 +216,19 @@ class Background:
 
     async def _admitted(self, *, may_try: bool) -> None:
         # Two clocks and the proof of membership change without an event.
-        while not (self._may_run() and self._is_admitted(may_try=may_try)):  # noqa: ASYNC110 (what it waits for also changes with time alone)
+        while not (self._may_run() and self._is_admitted(may_try=may_try)):
+            await self._refuse_listings()
             await asyncio.sleep(POLL_S)
+
+    async def _refuse_listings(self) -> None:
+        """Nobody waits in silence for an account that is not asked for long."""
+        now, error = self._monotonic(), self._circuit.error
+        if not self._listings or error is None or not self._may_run():
+            return
+        if self._circuit.state(now) in ("open", "stopped"):
+            opens_again_at = self._circuit.opens_again_at()
+            if opens_again_at is None or opens_again_at - now > LISTING_WAITS_S:
+                await self._answer_listings(error.not_asked())
 
     async def _give_way(self, *, may_try: bool = False) -> None:
         """Return when the next request of the background may be sent."""

@@ -11,6 +11,7 @@ from bridge.clouds.errors import CloudError
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Discovered
 from bridge.reconcile.announced import Announced
+from bridge.reconcile.pages import pages_of
 from bridge.reconcile.records import device_found, record_of
 from bridge.reconcile.statistics import DiscoveryStatistics
 from consumer.sink import Sink
@@ -56,7 +57,9 @@ class Discovery:
         self._announced.begin()
         try:
             asked_at_ms = self._vendor_now_ms()
-            async with aclosing(self._cloud.discover()) as pages:
+            async with aclosing(
+                pages_of(self._cloud.discover(), account=self._account.name, work="discovery")
+            ) as pages:
                 async for page in pages:
                     await self._announce(page, asked_at_ms)
                     await self._give_way()
@@ -71,6 +74,10 @@ class Discovery:
         tell = log.debug if self._listed == self._told else log.info
         tell("devices_listed", account=self._account.name, devices=self._listed)
         self._told = self._listed
+
+    def forget(self) -> None:
+        """Another process speaks for the account: what comes and goes meanwhile is unknown here."""
+        self._announced = Announced()
 
     def statistics(self) -> DiscoveryStatistics:
         """Return a look at the listings."""

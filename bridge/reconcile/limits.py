@@ -29,6 +29,10 @@ is one the cloud was slow to give; waiting for it would halve the rate of a clou
 BURST_SHARE: Final = 0.1
 """Lookups that were not started for a while may follow each other up to this share of a second's requests."""
 
+DOUBT_MOST_S: Final = 60.0
+"""A group settles within this after a change. A listing of hours goes on where it was, instead of from its start."""
+DOUBT_POLL_S: Final = 0.2
+
 ROUNDING: Final = 1e-9
 """1.5 requests a second are 3 in two seconds, also where the rate is not a round number in binary."""
 
@@ -54,6 +58,8 @@ class PaceStatistics(Struct, frozen=True, kw_only=True):
 class RequestPace:
     """One account's pace. `may_send` is asked directly before each request; `monotonic` is a clock in seconds.
 
+    Where it may not be sent, `may_again` says whether that can pass: a request then waits, for a while.
+
     `counted_over_s` is the time over which the cloud counts. Where that is longer than a second, the rate holds over a
     shorter time already, the first whole second that has room for whole requests: so a burst never spends a minute's
     requests, and a new owner need not wait a minute for those of the one before.
@@ -65,6 +71,7 @@ class RequestPace:
         rate_per_s: float,
         *,
         may_send: Callable[[], bool],
+        may_again: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float],
         counted_over_s: float = 1.0,
         jitter: Callable[[], float] = random.random,
@@ -75,6 +82,7 @@ class RequestPace:
         burst = max(1.0, rate_per_s * BURST_SHARE)
         self._starts = AsyncLimiter(burst, burst / rate_per_s)
         self._may_send = may_send
+        self._may_again = may_again
         self._monotonic = monotonic
         self._jitter = jitter
         self._in_order = asyncio.Lock()
@@ -108,16 +116,10 @@ class RequestPace:
         """Hold the right to send one request, first come, first served. Raises NotOwner where it may not be sent."""
         self._waiting += 1
         try:
-            async with self._in_order:
-                await self._free_place()
-                sent_at = self._monotonic()
-                place = self._occupy(sent_at + TRAVEL_MOST_S + self._window_s)
+            sent_at, place = await self._place()
         finally:
             self._waiting -= 1
 
-        if not self._may_send():
-            self._move(place, sent_at)
-            raise NotOwner
         self._requests += 1
         self._in_flight += 1
         try:
@@ -140,6 +142,19 @@ class RequestPace:
             throttled=self._throttled,
             paused_for_s=max(0.0, self._paused_until - self._monotonic()),
         )
+
+    async def _place(self) -> tuple[float, float]:
+        """Return when the request is sent, and its place, once there is one and it may be sent."""
+        by = self._monotonic() + DOUBT_MOST_S
+        while True:
+            async with self._in_order:
+                await self._free_place()
+                sent_at = self._monotonic()
+                if self._may_send():
+                    return sent_at, self._occupy(sent_at + TRAVEL_MOST_S + self._window_s)
+            if not self._may_again() or sent_at >= by:
+                raise NotOwner
+            await asyncio.sleep(DOUBT_POLL_S)
 
     async def _free_place(self) -> None:
         """Return when a place is free and no pause is on."""

@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bridge.clouds.errors import CloudError
+from bridge.clouds.errors import CloudError, SchemaMismatch
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import UNTOLD, Cloud, FirmwarePackage
 from bridge.reconcile.limits import NotOwner
@@ -107,7 +107,8 @@ class Packages:
             told = await self._cloud.package(package_id)
         except NotOwner:
             return told
-        except CloudError as error:
+        except Exception as surprise:  # noqa: BLE001 (a defect in reading a package costs the package, no lookup)
+            error = self._error_of(surprise, package_id)
             # The lookup itself went well. What was known longer ago is still the best there is.
             self._failures += 1
             log.info(
@@ -134,6 +135,14 @@ class Packages:
                 remedy="look at the package in the cloud's console; its upgrades may not succeed",
             )
         return told
+
+    def _error_of(self, surprise: Exception, package_id: str) -> CloudError:
+        if isinstance(surprise, CloudError):
+            return surprise
+        log.error("package_broke", account=self._account.name, package_id=package_id, exc_info=surprise)
+        return SchemaMismatch(
+            f"the answer could not be read: {type(surprise).__name__}; please report it", api="package"
+        )
 
     def _remember(self, package_id: str, told: FirmwarePackage | None, for_s: float) -> None:
         self._known.pop(package_id, None)

@@ -12,6 +12,7 @@ from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
 from bridge.reconcile.announced import Announced
 from bridge.reconcile.asking import Asking
+from bridge.reconcile.pages import pages_of
 from bridge.reconcile.statistics import SweepStatistics
 
 SWEEP_SHARE: Final = 1 / 2
@@ -59,7 +60,9 @@ class Sweep:
         self._pages_before, self._pages, self._devices = self._pages, 0, 0
         self._told.begin()
         try:
-            async with aclosing(self._cloud.sweep()) as pages:
+            async with aclosing(
+                pages_of(self._cloud.sweep(), account=self._account.name, work="sweep")
+            ) as pages:
                 async for page in pages:
                     self._pages += 1
                     self._devices += len(page)
@@ -67,11 +70,16 @@ class Sweep:
                     await self._give_way()
         except CloudError as error:
             self._failure = str(error)
+            self._told.break_off()
             raise
         self._told.end()
         self._failure = None
         self._finished += 1
         self._finished_at_ms = self._now_ms()
+
+    def forget(self) -> None:
+        """Another process speaks for the account: what it tells meanwhile is unknown here."""
+        self._told = Announced()
 
     def statistics(self) -> SweepStatistics:
         """Return a look at the sweeps."""

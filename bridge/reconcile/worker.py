@@ -208,6 +208,9 @@ class Reconcile:
         try:
             async with asyncio.timeout(self._kafka.session_timeout_s / 4):
                 if not offsets:
+                    if not self._partitions:
+                        # Revoked a moment ago: there is nothing to prove.
+                        return
                     partition = TopicPartition(self._topic, self._partitions[0])
                     offsets = {partition: await consumer.position(partition)}
                 sent_at = self._monotonic()
@@ -237,6 +240,8 @@ class Reconcile:
     def _suspend(self) -> None:
         self._partitions = ()
         self._membership.lost()
+        # Whoever owns nothing commits nothing: its last trouble would stand there for ever.
+        self._unconfirmed.over()
         for account in self._accounts.values():
             account.suspend()
 

@@ -746,3 +746,76 @@ async def test_a_listing_that_another_process_has_to_make_is_not_answered_here()
         await asyncio.sleep(5)
 
     assert lookup_id not in desk.sink.answers
+
+
+@in_virtual_time
+async def test_after_refused_credentials_a_listing_finds_out_where_nothing_else_asks() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": "dev1", "productId": "p1"}]
+    right, model.access_key = model.access_key, "another"
+    async with serving(model, discovery="api", discovery_period_s=3600.0) as desk:
+        await asyncio.sleep(3600)
+        asked_in_an_hour = model.asked["token"]
+        assert desk.lookups.statistics().cause is not None
+
+        model.access_key = right
+        await asyncio.sleep(3600)
+
+        assert desk.lookups.statistics().circuit == "closed"
+        assert [one.device_id for one in desk.sink.observations] == ["dev1"]
+    assert asked_in_an_hour < 10
+
+
+@in_virtual_time
+async def test_who_wants_a_listing_is_told_at_once_that_the_account_is_refused_for_long() -> None:
+    model = TuyaModel(now_ms)
+    model.access_key = "another"
+    async with serving(model, discovery="api") as desk:
+        await asyncio.sleep(10)
+        assert desk.lookups.statistics().circuit == "stopped"
+        listing = desk.ask("", "operator")
+        await asyncio.sleep(1)
+
+    (answer,) = (one for one in desk.sink.observations if one.lookup_id == listing)
+    assert (answer.kind, answer.outcome, answer.error) == ("answer", "unavailable", "auth_fatal")
+
+
+@in_virtual_time
+async def test_a_listing_goes_on_where_it_was_after_a_short_loss_of_proof() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": f"dev{number}", "productId": "p1"} for number in range(20 * 400)]
+    async with serving(model, discovery="api", discovery_period_s=86400.0, rate_per_s=4.0) as desk:
+        for _ in range(5):
+            await asyncio.sleep(30)
+            desk.proven = False
+            await asyncio.sleep(2)
+            desk.proven = True
+
+        assert desk.lookups.statistics().discovery.finished_at_ms is not None
+    assert model.asked["thing-devices"] <= 401
+
+
+@in_virtual_time
+async def test_what_another_process_may_have_told_is_told_again_when_the_account_comes_back() -> None:
+    model = TuyaModel(now_ms)
+    model.firmware |= idle("dev1")
+    async with serving(model, cloud=Swept, sweep_period_s=10.0) as desk:
+        await asyncio.sleep(60)
+        desk.lookups.suspend()
+        desk.lookups.lose()
+        desk.lookups.own()
+        await asyncio.sleep(60)
+
+    assert [one.status for one in desk.sink.observations] == ["idle", "idle"]
+
+
+@in_virtual_time
+async def test_a_new_owner_waits_until_the_former_ones_last_requests_count_no_more() -> None:
+    async with serving(own=False, rate_per_s=10.0) as desk:
+        desk.model.firmware |= idle("dev1")
+        desk.ask("dev1")
+        desk.lookups.own()
+        await asyncio.sleep(1.1)  # a second; but a request sent just before may have travelled since
+        assert not desk.model.asked
+        await asyncio.sleep(1)
+        assert desk.model.asked

@@ -52,3 +52,25 @@ def test_a_hundred_thousand_ids_cost_eight_bytes_each_and_little_more() -> None:
     size_bytes = sum(bucket.buffer_info()[1] * bucket.itemsize for bucket in known._buckets)
     assert len(known) == 100_000
     assert size_bytes == 800_000
+
+
+def test_what_a_reading_that_ended_early_did_not_reach_is_told_again() -> None:
+    told = Announced()
+    assert listing(told, "a: idle", "b: idle") == ["a: idle", "b: idle"]
+
+    told.begin()
+    assert told.is_new("a: pending")
+    told.confirm("a: pending")
+    told.break_off()
+
+    assert listing(told, "a: idle", "b: idle") == ["a: idle", "b: idle"]
+
+
+def test_a_reading_that_reached_nothing_makes_no_news_of_all() -> None:
+    told = Announced()
+    listing(told, "a", "b")
+
+    told.begin()
+    told.break_off()
+
+    assert listing(told, "a", "b") == []

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import NodeNotReadyError
+from aiokafka.errors import CommitFailedError, NodeNotReadyError
 
 from bridge.kafka.settings import KafkaSettings
 from bridge.reconcile.worker import Reconcile
@@ -96,3 +97,31 @@ async def test_commits_that_are_not_confirmed_are_a_problem_told_once_until_one_
 
     assert [line["event"] for line in lines] == ["commit_not_confirmed", "commit_confirmed_again"]
     assert reconcile.statistics().problem is None
+
+
+@in_virtual_time
+async def test_the_trouble_of_who_owns_nothing_any_more_is_over() -> None:
+    reconcile = stage("home")
+
+    class Consumer:
+        async def commit(self, offsets: object) -> None:  # noqa: ARG002 (as the library's)
+            raise CommitFailedError("the group is changing")
+
+    consumer: Any = Consumer()
+    reconcile._own([0], range(1))
+    await reconcile._commit(consumer, {TopicPartition("lookups", 0): 1})
+    assert reconcile.statistics().problem is not None
+
+    reconcile._suspend()
+    reconcile._own([], range(1))
+
+    assert reconcile.statistics().problem is None
+
+
+@in_virtual_time
+async def test_a_proof_that_is_asked_for_as_the_partitions_go_asks_nothing() -> None:
+    reconcile = stage("home")
+    reconcile._own([0], range(1))
+    asking = asyncio.create_task(reconcile._commit(NotImplemented, {}))
+    reconcile._suspend()
+    await asking
