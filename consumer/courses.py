@@ -47,6 +47,9 @@ class _LetGo(Struct, gc=False):
 
     first: Place
     last: Place
+    is_second: bool = False
+    """Whether `first` came once more after a question. Perhaps nobody heard that one: whoever is not the owner yet asks
+    in vain, and may get the same again when it is."""
     asked: bool = False
     """Whether the gateway was asked since `first` came."""
 
@@ -86,7 +89,7 @@ class Course:
             self._forget()
         known = None if follows else self._run_with(ledger, entry)
         joins = follows or known is not None
-        if self._let_go is not None and self._is_let_go(self._let_go, place, joins=joins):
+        if self._let_go is not None and self._is_let_go(self._let_go, place, joins=joins, follows=follows):
             return Verdict.TOO_EARLY
         if known is not None:
             return Verdict.CAME_BEFORE if published_at_ms <= known.published_at_ms else Verdict.NEW
@@ -118,25 +121,32 @@ class Course:
         del self._runs[:-_RUNS]
         return run
 
-    def _is_let_go(self, gone: _LetGo, place: Place, *, joins: bool) -> bool:
-        """Tell whether this one is let go too. One that joins what came is in order, whatever the gateway was asked."""
+    def _is_let_go(self, gone: _LetGo, place: Place, *, joins: bool, follows: bool) -> bool:
+        """Tell whether this one is let go too. One that joins what came is in order, whatever the gateway was asked.
+
+        One that came before may have waited in the client's queue since before the question: it proves nothing.
+        """
         if joins:
-            if gone.asked or place >= gone.first:
+            if place >= gone.first or (gone.asked and follows):
                 self._go_on(gone)
             return False
         if place > gone.last:
             gone.last = place
             return True
         if gone.asked and place == gone.first:
-            self._go_on(gone)
-            return False
+            if gone.is_second:
+                self._go_on(gone)
+                return False
+            self._break_off(place, is_second=True)
+            return True
         # The broker may read twice at a time, and so give a part of it twice without having gone back; or the source
-        # partition was another copy's meanwhile. What comes first twice, with a question in between, is the beginning.
+        # partition was another copy's meanwhile. What comes first three times, with a question in between each time, is
+        # the beginning.
         self._break_off(place)
         return True
 
-    def _break_off(self, place: Place) -> None:
-        self._let_go = _LetGo(place, place)
+    def _break_off(self, place: Place, *, is_second: bool = False) -> None:
+        self._let_go = _LetGo(place, place, is_second)
         self.breaks += 1
 
     def _go_on(self, gone: _LetGo) -> None:

@@ -263,6 +263,8 @@ class GatewayThread:
                         self._changed.wait(IDLE_WAIT_MS / 1000)
                 now = time.monotonic()
                 quiet.pause(now)
+                if self._was_away(presence, now):
+                    return
                 continue
             if self._questions.is_to_ask(
                 now, are_missing=bool(entries.broken_off()), breaks=entries.breaks, let_go=entries.let_go
@@ -272,20 +274,24 @@ class GatewayThread:
             batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
             quiet.receive(len(batch), now)
-            away_s = presence.absence_s(now, time.time())
             if batch:
                 self._take(batch)
             if len(batch) < full or self._is_worth_a_write():
                 self._deliver_held()
-            if away_s:
-                # What the client says of its connection is from before; a new subscription tells the truth.
-                log.warning("gateway_was_away", account=self._account.name, away_s=round(away_s))
+            if self._was_away(presence, now):
                 return
             if not batch and quiet.silent_s(now) > self._account.gateway.silence_timeout_s:
                 log.warning("gateway_silent", account=self._account.name, silent_s=round(quiet.silent_s(now)))
                 return
             if quiet.is_caught_up(now):
                 self._call(self._caught_up, time.time_ns() // 1_000_000, entries.broken_off())
+
+    def _was_away(self, presence: Presence, now: float) -> bool:
+        """Tell whether the process was frozen. What the client says of its connection is from before then."""
+        away_s = presence.absence_s(now, time.time())
+        if away_s:
+            log.warning("gateway_was_away", account=self._account.name, away_s=round(away_s))
+        return away_s > 0
 
     def _finish_entries(self, consumer: _pulsar.Consumer) -> None:
         """Receive what is missing of the entries that were begun, so that all of them can be acknowledged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.failover_model import LOST_CONNECTIONS, REBUILT, TROUBLE, Failover
+from tests.failover_model import LOST_CONNECTIONS, QUIET_STEPS, REBUILT, TROUBLE, Failover
 
 HISTORIES = 60
 REBUILT_HISTORIES = 120
@@ -33,3 +33,11 @@ def test_platforms_that_are_rebuilt_with_lower_numbers_hide_no_hole(seed: int) -
     failover = Failover(seed)
     failover.run(STEPS, TROUBLE | REBUILT | LOST_CONNECTIONS)
     assert failover.faults == []
+
+
+@pytest.mark.parametrize("seed", [500194, 502745, 503935, 504010])
+def test_a_question_that_nobody_heard_and_a_late_repetition_prove_no_beginning(seed: int) -> None:
+    """Found among thousands: each was out of order when one question was believed."""
+    failover = Failover(seed)
+    failover.run(STEPS, QUIET_STEPS | {"publish": 6, "leave": 0.3, "crash": 0.4})
+    assert (failover.faults, failover.disorder) == ([], [])

@@ -8,10 +8,12 @@ from typing import Any
 
 import _pulsar
 import pytest
+import structlog
 
 from consumer import gateway
 from consumer.entries import Entries
 from consumer.gateway import HELD_MOST, WORTH_A_WRITE, GatewayThread
+from consumer.quiet import ABSENCE_S
 from consumer.sink import OutgoingRecord
 from consumer.slices import Slice
 from consumer.statistics import Counters
@@ -131,3 +133,65 @@ async def test_what_is_held_is_delivered_when_the_pump_pauses(monkeypatch: pytes
 
 async def test_what_is_held_is_delivered_when_the_connection_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await deliveries(monkeypatch, [batch(1), batch(2)]) == [[1, 2]]
+
+
+class FastClock:
+    """Three seconds pass whenever the thread looks: a few looks are no absence, many are."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += 3.0
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+    def time_ns(self) -> int:
+        return int(self.now * 1e9)
+
+
+class Flowing(PlayedConsumer):
+    """One that stays connected when it has given all."""
+
+    def batch_receive(self) -> list[str]:
+        return next(self._batches, [])
+
+
+async def test_a_long_pause_is_no_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    subscribed: list[Flowing] = []
+
+    def subscribe(_thread: GatewayThread) -> Flowing:
+        subscribed.append(Flowing([batch(1), batch(1)]))
+        return subscribed[-1]
+
+    clock = FastClock()
+    monkeypatch.setattr(gateway, "time", clock)
+    monkeypatch.setattr(gateway, "open_client", lambda _: None)
+    monkeypatch.setattr(gateway, "close", lambda *_, **__: None)
+    monkeypatch.setattr(GatewayThread, "_subscribe", subscribe)
+    monkeypatch.setattr(GatewayThread, "_is_stuck", lambda *_: False)
+    delivered: list[Slice] = []
+    thread = GatewayThread(
+        account(receive_ahead_messages=MOST, max_unconfirmed_messages=MOST),
+        PlayedSlicer(),  # type: ignore[arg-type]
+        Counters(),
+        deliver=delivered.extend,
+        caught_up=lambda *_: None,
+        partitions_known=lambda _: None,
+    )
+    with structlog.testing.capture_logs() as logs:
+        thread.start()
+        while not delivered:
+            await asyncio.sleep(0.01)
+        paused_at = clock.now
+        while clock.now < paused_at + 5 * ABSENCE_S:
+            await asyncio.sleep(0.01)
+        thread.acknowledge(delivered[0])
+        while len(delivered) < 2:
+            await asyncio.sleep(0.01)
+        await thread.close(within_s=5)
+
+    assert [line for line in logs if line["event"] == "gateway_was_away"] == []
+    assert len(subscribed) == 1

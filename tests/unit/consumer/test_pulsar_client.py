@@ -107,7 +107,9 @@ def test_what_is_fetched_ahead_is_shared_by_the_source_partitions(monkeypatch: p
     assert asked.told["receiver_queue_size"] == 400
     assert asked.told["max_total_receiver_queue_size_across_partitions"] == 400
     assert asked.told["consumer_type"] == _pulsar.ConsumerType.Failover
-    assert asked.told["batch_receive_policy"][0] == most_in_batch(reader.gateway) == 400
+    most_messages, most_bytes, _ = asked.told["batch_receive_policy"]
+    assert most_messages == most_in_batch(reader.gateway) == 400
+    assert most_bytes == reader.gateway.max_unconfirmed_bytes // 4
 
 
 def test_a_batch_is_full_before_it_has_all_that_may_be_fetched_ahead() -> None:
