@@ -23,7 +23,7 @@ sandbox: need-java setup  ## Keep brokers and simulated clouds up, to start a br
 	$(BIN)/python -m deploy.sandbox
 
 test: need-java lint  ## Everything a change must pass
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: need-java setup  ## Measure, and write build/bench.json
 	$(BIN)/python -m tests.benchmarks

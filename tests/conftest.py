@@ -2,7 +2,7 @@
 
 Both are processes, and `Brokers` belongs to no event loop, so tests with loops of their own use the same pair. They
 stay out of each other's way by fresh accounts and fresh topic prefixes, not by fresh brokers. Tests that stop or
-restart a broker carry the mark `restarts_brokers` and run after all others.
+restart a broker carry the mark `restarts_brokers` and run last in their file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 from collections.abc import Coroutine, Generator, Iterator
+from typing import Final
 
 import hypothesis
 import pytest
@@ -22,13 +23,36 @@ from deploy.sandbox.brokers import Brokers, prepare_java
 from deploy.sandbox.brokers.parent import tie_to_parent
 from tests import secret_watch
 
+LONGEST_FIRST: Final = (
+    "test_campaigns",
+    "test_demo",
+    "test_consumer_under_load",
+    "test_process",
+    "test_ingest",
+    "test_sandbox",
+    "test_brokers",
+    "test_simulated_cloud",
+    "test_fold_torture",
+    "test_reconcile",
+    "test_replay",
+    "test_lost_pushes",
+    "test_fold_traps",
+    "test_lookup_command",
+    "test_gaps",
+    "test_accounts",
+    "test_fold",
+    "test_fold_doubt",
+    "test_listen",
+)
+"""Files of many seconds, by their length."""
+
 # How long one example takes says something about the machine only.
 hypothesis.settings.register_profile("bridge", deadline=None)
 hypothesis.settings.load_profile("bridge")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last")
+    config.addinivalue_line("markers", "restarts_brokers: stops the session's brokers for a while; runs last in its file")
     # A run begun in the background of a script ignores Ctrl-C, and so would the programs that tests start and send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     secret_watch.begin()
@@ -37,7 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("restarts_brokers") is not None)
+    items.sort(
+        key=lambda item: (_turn(item.path.stem), item.get_closest_marker("restarts_brokers") is not None)
+    )
+
+
+def _turn(file: str) -> int:
+    """Tell when a file's turn is: the longest begin, so that two workers end together with the short ones."""
+    return LONGEST_FIRST.index(file) if file in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
