@@ -1,4 +1,7 @@
-"""Whatever the gateway does when source partitions change hands, nothing is lost and nothing overtakes."""
+"""Whatever the gateway does when source partitions change hands, nothing is lost and nothing overtakes.
+
+But in one of some ten thousand histories: whether the gateway heard a question, nobody is told.
+"""
 
 from __future__ import annotations
 
