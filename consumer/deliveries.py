@@ -215,12 +215,12 @@ class Deliveries:
     async def _write_letters(self, refused: Sequence[tuple[Slice, int]]) -> None:
         """Give each message whose record Kafka refuses as too large a dead letter, a smaller one if need be."""
         for limit in itertools.chain((RAW_LIMIT_BYTES,), itertools.repeat(0)):
-            letters = [self._too_large(piece, index, limit) for piece, index in refused]
+            letters = [self._letter(piece, index, limit) for piece, index in refused]
             again = await self._sink.write(letters)
+            self._counters.dead_letters["too_large"] += len(letters) - len(again)
             if not again:
-                self._counters.dead_letters["too_large"] += len(letters)
                 return
-            refused = [refused[index] for index in again]
+            refused = [refused[number] for number in again]
             if limit == 0:
                 log.error(
                     "dead_letter_refused",
@@ -231,7 +231,7 @@ class Deliveries:
                 await asyncio.sleep(_REFUSED_RETRY_S)
         raise AssertionError("the limits repeat for ever")
 
-    def _too_large(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
+    def _letter(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
         return refused_as_too_large(
             self._account,
             piece.sources[index],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from consumer.deliveries import WRITES
-from consumer.sink import SinkClosed
-from consumer.slices import Slicer
+from consumer.deliveries import WRITES, Deliveries
+from consumer.progress import ProgressBook
+from consumer.sink import OutgoingRecord, SinkClosed
+from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
-from tests.unit.consumer.played_account import House, SlowSink, slices
+from tests.unit.consumer.played_account import House, Sink, SlowSink, slices
 from tests.virtual_time import in_virtual_time
 
 
@@ -186,3 +188,43 @@ def test_writes_that_wait_for_a_dead_letter_leave_their_places_to_others(
             await house.running
 
     story()
+
+
+class RefusingSink(Sink):
+    """Refuses, call by call, the records that it is told."""
+
+    def __init__(self, *refused: Sequence[int]) -> None:
+        super().__init__()
+        self.calls: list[Sequence[OutgoingRecord]] = []
+        self._refused = refused
+
+    async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        self.calls.append(records)
+        return self._refused[len(self.calls) - 1] if len(self.calls) <= len(self._refused) else ()
+
+
+class Acknowledged:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def acknowledge(self, done: Slice) -> None:
+        self.count += done.message_count
+
+
+async def acknowledged(pieces: Sequence[Slice], sink: Sink, counters: Counters) -> int:
+    """Deliver slices, and return how many messages are acknowledged in the end."""
+    gateway, progress = Acknowledged(), ProgressBook("tuya-test", account().gateway)
+    deliveries = Deliveries("tuya-test", sink, progress, counters)
+    async with asyncio.TaskGroup() as group:
+        deliveries.open(group, gateway)
+        deliveries.take(pieces)
+        await deliveries.all_done()
+    return gateway.count
+
+
+async def test_every_letter_that_kafka_takes_is_counted_whichever_of_its_rounds_that_was() -> None:
+    counters, sink = Counters(), RefusingSink([0, 1, 2], [1])
+
+    assert await acknowledged(slices(0, 1, 2), sink, counters) == 3
+    assert [len(records) for records in sink.calls] == [3, 3, 1]
+    assert counters.dead_letters == {"too_large": 3}
