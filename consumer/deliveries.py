@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct
 
-from consumer.dead_letters import LEAST_LETTER_BYTES
+from consumer.dead_letters import LEAST_LETTER_BYTES, without_payload
 from consumer.partial import confirmed_part
 from consumer.progress import ProgressBook
 from consumer.sink import OutgoingRecord, Sink, SinkClosed
@@ -217,7 +217,10 @@ class Deliveries:
         for limit in itertools.chain((RAW_LIMIT_BYTES,), itertools.repeat(0)):
             letters = [self._letter(piece, index, limit) for piece, index in refused]
             again = await self._sink.write(letters)
-            self._counters.dead_letters["too_large"] += len(letters) - len(again)
+            for number, (piece, index) in enumerate(refused):
+                # What was a dead letter before is counted as such by its own reason.
+                if number not in again and piece.records[index].topic != "dead-letters":
+                    self._counters.dead_letters["too_large"] += 1
             if not again:
                 return
             refused = [refused[number] for number in again]
@@ -232,6 +235,9 @@ class Deliveries:
         raise AssertionError("the limits repeat for ever")
 
     def _letter(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
+        record = piece.records[index]
+        if record.topic == "dead-letters":
+            return without_payload(record)
         return refused_as_too_large(
             self._account,
             piece.sources[index],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from consumer.deliveries import WRITES, Deliveries
@@ -13,6 +14,7 @@ from consumer.sink import OutgoingRecord, SinkClosed
 from consumer.slices import Slice, Slicer
 from consumer.statistics import Counters
 from consumer.translation import Translator
+from schemas import DeadLetter
 from tests.gateway_messages import Received, account, cut, sealed, upgrade_status
 from tests.unit.consumer.played_account import House, Sink, SlowSink, slices
 from tests.virtual_time import in_virtual_time
@@ -222,9 +224,28 @@ async def acknowledged(pieces: Sequence[Slice], sink: Sink, counters: Counters) 
     return gateway.count
 
 
+def letters(records: Sequence[OutgoingRecord]) -> list[DeadLetter]:
+    return [msgspec.json.decode(record.value, type=DeadLetter) for record in records]
+
+
 async def test_every_letter_that_kafka_takes_is_counted_whichever_of_its_rounds_that_was() -> None:
     counters, sink = Counters(), RefusingSink([0, 1, 2], [1])
 
     assert await acknowledged(slices(0, 1, 2), sink, counters) == 3
     assert [len(records) for records in sink.calls] == [3, 3, 1]
     assert counters.dead_letters == {"too_large": 3}
+
+
+async def test_a_dead_letter_that_kafka_refuses_keeps_its_reason_and_gives_up_its_payload() -> None:
+    counters = Counters()
+    payload = sealed(upgrade_status("d1")).replace(b'"sign":"', b'"sign":"0')
+    delivered = cut(Slicer(Translator(account(), counters), counters), [Received(payload)])
+    sink = RefusingSink([0])
+
+    assert await acknowledged(delivered, sink, counters) == 1
+    (first,), (second,) = sink.calls
+    (refused,), (taken,) = letters([first]), letters([second])
+    assert (taken.reason, taken.detail, taken.payload) == ("bad_signature", refused.detail, b"")
+    assert (taken.payload_bytes, taken.payload_sha256) == (len(payload), refused.payload_sha256)
+    assert (second.topic, second.key) == ("dead-letters", first.key)
+    assert counters.dead_letters == {"bad_signature": 1}
