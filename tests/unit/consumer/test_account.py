@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+import structlog
 
 from consumer.deliveries import WRITES
 from consumer.errors import AccountStopped
@@ -49,6 +50,26 @@ def test_what_was_confirmed_is_acknowledged_in_order(monkeypatch: pytest.MonkeyP
         assert len(house.sink.written) == 3
 
     story()
+
+
+@pytest.mark.parametrize(("hangs", "blamed"), [("gateway", "the gateway's client"), ("sink", "Kafka")])
+def test_a_stop_that_is_out_of_time_blames_who_it_waited_for(
+    monkeypatch: pytest.MonkeyPatch, hangs: str, blamed: str
+) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        house = House(monkeypatch, SlowSink() if hangs == "sink" else None)
+        await asyncio.sleep(0.1)
+        if hangs == "gateway":
+            monkeypatch.setattr(house.gateway, "stop_receiving", asyncio.Event().wait)
+        house.gateway.deliver(slices(0))
+        house.stop.set()
+        await house.running
+
+    with structlog.testing.capture_logs() as lines:
+        story()
+    (line,) = [line for line in lines if line["event"] == "stopped_unconfirmed"]
+    assert blamed in line["reason"]
 
 
 @pytest.mark.parametrize(
