@@ -169,9 +169,11 @@ class AccountIngest:
 
     async def _finish(self, gateway: GatewayThread, deadline_at: float) -> None:
         """Stop the pump, let what was received be confirmed, and write the last progress."""
+        reason = "a call of the gateway's client does not return"
         try:
             async with asyncio.timeout_at(deadline_at):
                 await gateway.stop_receiving()
+                reason = "Kafka did not confirm in time"
                 await self._deliveries.all_done()
         except TimeoutError:
             messages, _ = gateway.unconfirmed
@@ -179,7 +181,7 @@ class AccountIngest:
                 "stopped_unconfirmed",
                 account=self._account.name,
                 messages=messages,
-                reason="Kafka did not confirm in time; the gateway delivers them again",
+                reason=f"{reason}; the gateway delivers again what is not confirmed",
             )
             self._deliveries.abandon()
             return

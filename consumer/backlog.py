@@ -8,7 +8,9 @@ lowest priority and without permits, it is given nothing and takes no turn.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +22,9 @@ from consumer.settings import GatewayAccount
 from consumer.source import source_partition, topic_names
 
 ANSWER_WITHIN_S: Final = 10.0
+FOUND_FOR_S: Final = 600.0
+"""Then the source partitions are looked up again: the platform may have added some, which the Pulsar client finds by
+itself. One that nobody asks about would look ever further behind, and be starved unnoticed."""
 
 Entry = tuple[int, int]
 """Ledger and number: rises within a source partition."""
@@ -45,18 +50,21 @@ class BacklogUnknown(Exception):
 
 
 class BacklogQuestion:
-    """Asks for one account; remembers which broker serves what until a question fails."""
+    """Asks for one account; remembers which broker serves what for `FOUND_FOR_S`, or until a question fails."""
 
-    def __init__(self, account: GatewayAccount) -> None:
+    def __init__(self, account: GatewayAccount, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._account = account
+        self._monotonic = monotonic
         self._brokers: dict[str, Broker] = {}
+        self._found_at = 0.0
 
     async def ask(self) -> list[Backlog]:
         """Return what waits in every source partition of the account. Raises BacklogUnknown."""
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                if not self._brokers:
+                if not self._brokers or self._monotonic() - self._found_at >= FOUND_FOR_S:
                     self._brokers = await self._find_brokers()
+                    self._found_at = self._monotonic()
                 served: dict[Broker, list[str]] = defaultdict(list)
                 for topic, broker in self._brokers.items():
                     served[broker].append(topic)

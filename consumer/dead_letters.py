@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from consumer.sink import OutgoingRecord
 from consumer.source import position_text
@@ -23,6 +24,7 @@ _PROPERTY_LIMIT: Final = 512
 """Characters of a name and of a value. In JSON one takes six bytes at most, so that one property always has room."""
 
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(DeadLetter).decode
 
 
 def dead_letter(
@@ -52,6 +54,11 @@ def dead_letter(
     return OutgoingRecord(
         topic="dead-letters", key=key.encode(), value=_encode(letter), timestamp_ms=received_at_ms
     )
+
+
+def without_payload(letter: OutgoingRecord) -> OutgoingRecord:
+    """Return a dead letter that Kafka refused as too large as it is taken: its reason matters more than its payload."""
+    return replace(letter, value=_encode(replace(_decode(letter.value), payload=b"")))
 
 
 def _cut(properties: Mapping[str, str]) -> dict[str, str]:

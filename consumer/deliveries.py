@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct
 
-from consumer.dead_letters import LEAST_LETTER_BYTES
+from consumer.dead_letters import LEAST_LETTER_BYTES, without_payload
 from consumer.partial import confirmed_part
 from consumer.progress import ProgressBook
 from consumer.sink import OutgoingRecord, Sink, SinkClosed
@@ -215,12 +215,15 @@ class Deliveries:
     async def _write_letters(self, refused: Sequence[tuple[Slice, int]]) -> None:
         """Give each message whose record Kafka refuses as too large a dead letter, a smaller one if need be."""
         for limit in itertools.chain((RAW_LIMIT_BYTES,), itertools.repeat(0)):
-            letters = [self._too_large(piece, index, limit) for piece, index in refused]
+            letters = [self._letter(piece, index, limit) for piece, index in refused]
             again = await self._sink.write(letters)
+            for number, (piece, index) in enumerate(refused):
+                # What was a dead letter before is counted as such by its own reason.
+                if number not in again and piece.records[index].topic != "dead-letters":
+                    self._counters.dead_letters["too_large"] += 1
             if not again:
-                self._counters.dead_letters["too_large"] += len(letters)
                 return
-            refused = [refused[index] for index in again]
+            refused = [refused[number] for number in again]
             if limit == 0:
                 log.error(
                     "dead_letter_refused",
@@ -231,7 +234,10 @@ class Deliveries:
                 await asyncio.sleep(_REFUSED_RETRY_S)
         raise AssertionError("the limits repeat for ever")
 
-    def _too_large(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
+    def _letter(self, piece: Slice, index: int, payload_limit_bytes: int) -> OutgoingRecord:
+        record = piece.records[index]
+        if record.topic == "dead-letters":
+            return without_payload(record)
         return refused_as_too_large(
             self._account,
             piece.sources[index],

@@ -32,7 +32,8 @@ class BacklogAlert(Struct, frozen=True, kw_only=True, gc=False):
 
 class AccountStatistics(Struct, frozen=True, kw_only=True):
     """One account. Every received message ends in exactly one of filtered, unlisted, notices, observations, dead
-    letters (a conflict of ids adds its hints to the observations).
+    letters (a conflict of ids adds its hints to the observations; an observation that Kafka refuses as too large is a
+    dead letter besides).
     """
 
     state: AccountState

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from consumer.dead_letters import dead_letter
-from consumer.decryption import AccountKey
+from consumer.decryption import AccountKey, decrypt_with_any
 from consumer.envelope import AFTER_DATA, DATA_FIRST, PROTOCOL, Envelope, open_envelope
 from consumer.errors import IdConflict, Rejected
 from consumer.messages import DeviceOtaProgress, Message, Unlisted, decode_body, unrecognised_members
@@ -74,7 +74,8 @@ class Translator:
             if len(keys) == 1:
                 plaintext = keys[0].decrypt(envelope.data, encryption)
             else:
-                plaintext = _decrypt_with_any(keys, envelope.data, encryption)
+                # Under `warn` nobody knows which key it was.
+                _, plaintext = decrypt_with_any(keys, envelope.data, encryption)
             # 6. Decode and normalise.
             body = decode_body(plaintext, envelope.protocol)
             if isinstance(body, Unlisted):
@@ -197,16 +198,6 @@ def _filter(
         return False
 
     return is_filtered
-
-
-def _decrypt_with_any(keys: tuple[AccountKey, ...], data: str, encryption: str | None) -> bytes:
-    """Under `warn` nobody knows which key it was: the last one's refusal counts."""
-    for key in keys[:-1]:
-        try:
-            return key.decrypt(data, encryption)
-        except Rejected:
-            continue
-    return keys[-1].decrypt(data, encryption)
 
 
 def refused_as_too_large(

@@ -106,6 +106,8 @@ class Batch:
         self._folded = 0
         """How many of them were not refused; a plain number, because it is counted for each of them."""
         self._lookups: list[LookupRequest] = []
+        self._paced: list[tuple[LookupRequest, int]] = []
+        """Those of them whose turn had come, and when they were asked, Unix ms."""
         self._dead_letters: list[DeadLetter] = []
         self.event_count = 0
         self.states: dict[str, StateRecord | None] = {}
@@ -216,7 +218,10 @@ class Batch:
         return len(self._lookups)
 
     def settle(self) -> None:
-        """7. What was committed is the truth now: swap the working copies into the store, arm their timers."""
+        """7. What was committed is the truth now: swap the working copies into the store, arm their timers.
+
+        Only now its lookups are under way: those of an aborted transaction nobody ever answers.
+        """
         store = self._store
         for device_id, state in self.states.items():
             if state is None:
@@ -225,6 +230,10 @@ class Batch:
             store.keep(device_id, state.device)
             if state.timer_at_ms is not None:
                 store.timers.arm(state.timer_at_ms, device_id)
+        for asked, asked_at_ms in self._paced:
+            self._pace.asked(
+                asked.account, asked.device_id, asked_at_ms=asked_at_ms, expires_at_ms=asked.expires_at_ms
+            )
 
     def _fold_record(self, record: ConsumerRecord) -> OpenGap | None:
         try:
@@ -309,8 +318,7 @@ class Batch:
         folded = fold(device, TimerFired(now_ms, asks_in_background=is_paced), self._policy)
         self._take(device_id, device, folded)
         if is_paced and folded.lookup is not None:
-            asked = folded.lookup
-            self._pace.asked(asked.account, device_id, expires_at_ms=asked.expires_at_ms)
+            self._paced.append((folded.lookup, now_ms))
         self.counts["timers"] += 1
 
     def _device(self, device_id: str) -> Device | None:

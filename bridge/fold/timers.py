@@ -15,6 +15,10 @@ _NEAR_MS: Final = 1 << 20
 and are then looked at twice."""
 AHEAD_S: Final = 2.0
 """Of the account's rate: so much is under way at most, which is more than an answer takes to come back."""
+LAPSE: Final = 15
+"""Times what the account needs for as much as may be under way: a lookup without an answer by then is under way no
+more. Half a minute, longer at slow rates. Where no answer comes at all, lookups leave at a fifteenth of the rate: too
+few to pile up before the account."""
 
 
 class _Moment:
@@ -129,16 +133,21 @@ class BackgroundPace:
     """R14: lookups without anybody waiting leave at the account's rate divided by the number of partitions.
 
     That is an upper bound, because a lookup may take several requests. So no more are under way than `AHEAD_S` of the
-    rate: others would only wait for the account, at last until they expire there.
+    rate: others would only wait for the account, at last until they expire there. Lookups are hints, and may be lost,
+    as when an account changes its owner: one that is not answered keeps its place for a while only.
     """
 
     def __init__(self, rates_per_s: Mapping[str, float]) -> None:
         self._interval_ms = {account: 1000 / rate for account, rate in rates_per_s.items()}
         self._most_under_way = {account: ceil(rate * AHEAD_S) for account, rate in rates_per_s.items()}
+        self._lapse_ms = {
+            account: round(LAPSE * most * self._interval_ms[account])
+            for account, most in self._most_under_way.items()
+        }
         self._free_at_ms: dict[str, float] = defaultdict(float)
         self._waiting: dict[str, _Queues] = defaultdict(_Queues)
-        self._under_way: dict[str, dict[str, int]] = defaultdict(dict)
-        """By account: the devices that were asked about, and when that expires; the first to expire first."""
+        self._under_way: dict[str, dict[str, float]] = defaultdict(dict)
+        """By account: the devices that were asked about, and until when that counts; the first to end first."""
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -147,10 +156,12 @@ class BackgroundPace:
         """Put the device at the end of its account's queue, unless it waits already; watched ones go first (R18)."""
         self._waiting[account].add(device_id, is_watched=is_watched)
 
-    def asked(self, account: str, device_id: str, *, expires_at_ms: int) -> None:
+    def asked(self, account: str, device_id: str, *, asked_at_ms: int, expires_at_ms: int) -> None:
         """Take note that a device that was taken is asked about."""
         self._under_way[account].pop(device_id, None)
-        self._under_way[account][device_id] = expires_at_ms
+        self._under_way[account][device_id] = min(
+            expires_at_ms, asked_at_ms + self._lapse_ms.get(account, inf)
+        )
 
     def answered(self, account: str, device_id: str) -> None:
         """Take note that a lookup of the device ended."""
@@ -184,7 +195,7 @@ class BackgroundPace:
         return taken
 
     def _room(self, account: str, now_ms: int) -> float:
-        """Return how many more may be under way; what has expired is not."""
+        """Return how many more may be under way; what has lapsed or expired is not."""
         under_way = self._under_way[account]
         while under_way and next(iter(under_way.values())) <= now_ms:
             del under_way[next(iter(under_way))]

@@ -57,10 +57,12 @@ async def join_group(consumer: AIOKafkaConsumer, stop: asyncio.Event, reach: Rea
 
 async def leave_group(consumer: AIOKafkaConsumer, reach: Reach) -> None:
     """Stop a consumer, started or not, and leave its group if Kafka answers in time."""
-    reach.forget(consumer._client)  # noqa: SLF001 (as above)
     try:
         async with asyncio.timeout(LEAVE_WITHIN_S):
             await consumer.stop()
     except (KafkaError, TimeoutError) as error:
         log.info("group_not_left", problem=error_text(error))
         await consumer._client.close()  # noqa: SLF001 (what `stop` does last)
+    finally:
+        # Not before: while it stops, the consumer still asks for its coordinator, and who is told notes it anew.
+        reach.forget(consumer._client)  # noqa: SLF001 (as above)

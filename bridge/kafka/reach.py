@@ -10,6 +10,7 @@ import itertools
 import time
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakSet
 
 from aiokafka.errors import (
     KafkaConnectionError,
@@ -54,6 +55,7 @@ class Reach:
         self._failure = ""
         # By client: where one group has its coordinator, another's may still be missing.
         self._coordinator_missing: dict[Any, tuple[float, str]] = {}
+        self._forgotten: WeakSet[Any] = WeakSet()
 
     def watch(self, client: Any) -> None:
         """Note how an aiokafka client's requests fare from now on."""
@@ -79,7 +81,11 @@ class Reach:
         client.send = send
 
     def forget(self, client: Any) -> None:
-        """The client is closed: what it waited for will not come, and is no trouble any more."""
+        """The client is closed: what it waited for will not come, and is no trouble any more.
+
+        Nor is what a task that the library left behind is still told.
+        """
+        self._forgotten.add(client)
         self._coordinator_missing.pop(client, None)
 
     def failed(self, error: BaseException) -> None:
@@ -109,7 +115,7 @@ class Reach:
     def _note_coordinator(self, client: Any, answer: type[BaseException]) -> None:
         if answer is NoError:
             self._coordinator_missing.pop(client, None)
-        else:
+        elif client not in self._forgotten:
             self._coordinator_missing.setdefault(client, (self._monotonic(), answer.__name__))
 
     def _told(self, since: float, error: str) -> Outage:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from consumer import pulsar_frames
-from consumer.backlog import Backlog, BacklogQuestion, BacklogUnknown
+from consumer.backlog import FOUND_FOR_S, Backlog, BacklogQuestion, BacklogUnknown
 from consumer.pulsar_frames import Command
 from tests.gateway_messages import ACCESS_KEY, account
 from tests.played_broker import PlayedBroker, error_frame, listening, metadata_frame
@@ -75,6 +75,23 @@ async def test_who_serves_what_is_asked_once_until_a_question_fails(broker: Play
     broker.answers[Command.CONNECT] = PlayedBroker().answers[Command.CONNECT]
     await question.ask()
     assert broker.numbers().count(Command.LOOKUP) == 6
+
+
+async def test_source_partitions_that_the_platform_adds_are_asked_about_within_ten_minutes(
+    broker: PlayedBroker,
+) -> None:
+    now_s = 5.0
+    question = BacklogQuestion(account(url=broker.url, tls_verify=False), monotonic=lambda: now_s)
+    await question.ask()
+    broker.answers[Command.PARTITIONED_METADATA] = lambda: metadata_frame(4)
+
+    now_s += FOUND_FOR_S - 1
+    assert len(await question.ask()) == 3
+    now_s += 1
+    assert [backlog.partition for backlog in await question.ask()] == [
+        f"event/{number}" for number in range(4)
+    ]
+    assert FOUND_FOR_S <= 600
 
 
 async def test_a_topic_without_messages_has_no_entry(broker: PlayedBroker) -> None:

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from consumer import translation
+from consumer.decryption import AccountKey
+from consumer.errors import Rejected
+from consumer.secret import Secret
 from consumer.settings import RawEvidence
 from consumer.sink import OutgoingRecord
 from consumer.statistics import Counters
@@ -181,6 +184,30 @@ def test_warn_lets_unsigned_and_wrongly_signed_messages_pass_and_counts_them() -
     assert bench.observation(by_previous).kind == "status"
     bench.observation(sealed(upgrade_status("d1")))
     assert bench.counters.signatures == {"unverified": 3, "all_fields": 1}
+
+
+def test_what_the_wrong_key_only_seems_to_decrypt_is_read_with_the_right_one() -> None:
+    bench = Bench(sign_policy="warn")
+    wrong = AccountKey(Secret(ACCESS_KEY), "current")
+    seeming = 0
+    for number in range(1000):
+        body = upgrade_status(f"d{number}") | {"uuid": f"{number:016}"}
+        sent = envelope(body, key=PREVIOUS_KEY, em="aes_ecb") | {"sign": "0" * 32}
+        try:
+            wrong.decrypt(sent["data"], "aes_ecb")
+        except Rejected:
+            continue
+        seeming += 1
+        assert bench.observation(compact(sent), em="aes_ecb").device_id == f"d{number}"
+    assert seeming
+
+
+def test_what_no_key_makes_a_json_object_of_is_told_as_what_the_first_made_of_it() -> None:
+    bench = Bench(sign_policy="warn")
+    by_current = compact(envelope(b"not json") | {"sign": "0" * 32})
+    by_none = compact(envelope(upgrade_status("d1"), key="x" * 32) | {"sign": "0" * 32})
+    assert bench.letter(by_current).reason == "malformed_body"
+    assert bench.letter(by_none).reason == "undecryptable"
 
 
 def test_unknown_statuses_and_unknown_members_are_counted(bench: Bench) -> None:

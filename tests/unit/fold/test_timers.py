@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.fold.timers import AHEAD_S, BackgroundPace, Timers
+from bridge.fold.timers import AHEAD_S, LAPSE, BackgroundPace, Timers
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -133,11 +136,11 @@ def test_no_more_are_under_way_than_the_account_can_serve_soon() -> None:
     asked: list[str] = []
     for now_ms in range(1_000_000, 1_010_000, 100):
         for device_id in pace.take(now_ms, 1000):
-            pace.asked("home", device_id, expires_at_ms=now_ms + 60_000)
+            pace.asked("home", device_id, asked_at_ms=now_ms, expires_at_ms=now_ms + 20_000)
             asked.append(device_id)
     most = round(10.0 * AHEAD_S)
     assert len(asked) == most
-    assert pace.next_at() == 1_060_000
+    assert pace.next_at() == 1_020_000
 
     pace.answered("home", asked[0])
     assert (pace.next_at() or 0) <= 1_010_000
@@ -149,10 +152,39 @@ def test_a_lookup_that_expired_makes_room_as_an_answered_one_does() -> None:
     for device_id in ("a", "b"):
         pace.wait("home", device_id)
     (first,) = pace.take(1_000_000, 10)
-    pace.asked("home", first, expires_at_ms=1_030_000)
-    assert pace.take(1_029_999, 10) == []
+    pace.asked("home", first, asked_at_ms=1_000_000, expires_at_ms=1_020_000)
+    assert pace.take(1_019_999, 10) == []
 
-    assert pace.take(1_030_000, 10) == ["b"]
+    assert pace.take(1_020_000, 10) == ["b"]
+
+
+@pytest.mark.parametrize(("rate_per_s", "lapse_s"), [(10.0, 30), (4 / 12, 45), (1 / 12, 180)])
+def test_a_lost_lookup_keeps_its_place_for_half_a_minute_and_longer_at_slow_rates(
+    rate_per_s: float, lapse_s: int
+) -> None:
+    pace = BackgroundPace({"home": rate_per_s})
+    pace.wait("home", "next")
+    for number in range(ceil(rate_per_s * AHEAD_S)):
+        pace.asked("home", f"lost{number}", asked_at_ms=1_000_000, expires_at_ms=1_600_000)
+    lapsed_at_ms = 1_000_000 + 1000 * lapse_s
+
+    assert pace.take(lapsed_at_ms - 1, 10) == []
+    assert pace.next_at() == lapsed_at_ms
+    assert pace.take(lapsed_at_ms, 10) == ["next"]
+
+
+@pytest.mark.parametrize("rate_per_s", [10.0, 4 / 12, 1 / 12, 0.25 / 12])
+def test_lookups_that_nobody_answers_leave_at_a_fraction_of_the_rate(rate_per_s: float) -> None:
+    pace = BackgroundPace({"home": rate_per_s})
+    for number in range(10_000):
+        pace.wait("home", f"d{number}")
+    asked = 0
+    for now_s in range(6000):
+        for device_id in pace.take(1000 * now_s, 1000):
+            pace.asked("home", device_id, asked_at_ms=1000 * now_s, expires_at_ms=10**9)
+            asked += 1
+
+    assert asked <= ceil(AHEAD_S * rate_per_s) + 6000 * rate_per_s / LAPSE
 
 
 def test_one_account_does_not_wait_for_another() -> None:

@@ -339,6 +339,29 @@ async def test_a_commit_that_fails_leaves_every_reminder_in_the_store() -> None:
     assert bench.store.timers.next_at() == 0
 
 
+async def test_a_lookup_whose_transaction_was_aborted_leaves_its_place_to_others() -> None:
+    bench = Bench(now_s=200_000, rates={"home": 4 / 12})
+    idle = Story()
+    idle.answer(0, "idle", now="1.0")
+    idle.wait(4)
+    idle.answered(4)
+    for number in range(5):
+        bench.keep(idle, f"idle{number}")
+    commit = bench.commits.commit
+
+    async def fail(*_: object) -> dict[tuple[str, int], int]:
+        raise ConnectionError
+
+    bench.commits.commit = fail  # type: ignore[method-assign]
+    with pytest.raises(ConnectionError):
+        await bench.worker.run()
+    bench.commits.commit = commit  # type: ignore[method-assign]
+    bench.now_ms += 5000
+    await bench.work()
+
+    assert len(bench.commits.of(TOPICS.lookups)) == 1
+
+
 async def test_what_was_not_committed_is_not_in_the_store() -> None:
     bench = Bench()
     await bench.work(record(0, told("d", status="downloading")))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import structlog
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from bridge.kafka.group import join_group, keep_commits_quiet, leave_group
 from bridge.kafka.reach import Reach
-from tests.virtual_time import in_virtual_time
+from tests.virtual_time import in_virtual_time, now_s
 
 
 class Consumer:
@@ -73,6 +75,28 @@ async def test_group_that_does_not_answer_the_leaving_is_left_with_the_connectio
 
     assert [line["event"] for line in lines] == ["group_not_left"]
     assert consumer.client_closed
+
+
+class Coordinatorless(Consumer):
+    """A consumer that asks for its coordinator once more while it stops, and is told of none."""
+
+    async def send(self, node_id: int, request: object) -> Any:  # noqa: ARG002 (as the library's)
+        return SimpleNamespace(error_code=GroupCoordinatorNotAvailableError.errno)
+
+    async def stop(self) -> None:
+        await self.send(1, FindCoordinatorRequest("ota-fold", 0))
+
+
+@in_virtual_time
+async def test_consumer_that_finds_no_coordinator_while_it_leaves_is_no_outage_afterwards() -> None:
+    consumer: Any = Coordinatorless()
+    reach = Reach(now_s)
+    reach.watch(consumer)
+
+    await leave_group(consumer, reach)
+    await asyncio.sleep(3600)
+
+    assert reach.outage() is None
 
 
 class Coordinator:

@@ -120,3 +120,15 @@ async def test_coordinator_that_stays_away_is_an_outage_and_one_that_comes_is_no
     client.answer = SimpleNamespace(error_code=0)
     await asked(client, request)
     assert reach.outage() is None
+
+
+@in_virtual_time
+async def test_client_that_is_forgotten_makes_no_trouble_by_an_answer_that_comes_later() -> None:
+    reach, client = watched()
+    client.answer = SimpleNamespace(error_code=GroupCoordinatorNotAvailableError.errno)
+    reach.forget(client)
+
+    await asked(client, FindCoordinatorRequest("ota-fold", 0))
+    await asyncio.sleep(3600)
+
+    assert reach.outage() is None
