@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 KEEPALIVE_S: Final = 30.0
 """Servers close idle connections after a minute or so; we do it before them."""
 
+_UNSENDABLE: Final = "the request has a header that HTTP cannot carry"
+
 
 class HttpTransport:
     """The real transport of one account."""
@@ -64,6 +66,9 @@ class HttpTransport:
             ) from error
         except httpx.HTTPError as error:
             raise self._failure(request, error) from error
+        except UnicodeEncodeError:
+            # Without the error's own words: they may hold the token.
+            raise Unanswered(_UNSENDABLE, api=request.api) from None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -13,6 +13,7 @@ from bridge.clouds import errors
 from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import secrets_of
 from bridge.clouds.shape import UNTOLD, Looked
+from bridge.clouds.wire import Answer, Request
 from deploy.sandbox.cloud.systems import SYSTEMS
 from tests.simulated_api import SimulatedApi
 
@@ -249,6 +250,27 @@ async def test_a_fault_is_an_error_of_its_class(cloud: str, knob: str, kinds: tu
     unmoved = isinstance(outcome, Looked) and knob in ("rest_quota", "rest_token_expires")
     assert unmoved or isinstance(outcome, kinds), "only a cloud without quotas, or without tokens, is unmoved"
     assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
+
+
+class OddApi(SimulatedApi):
+    """Its answers are replaced once there is an odd one."""
+
+    odd: Answer | None = None
+
+    async def send(self, request: Request) -> Answer:
+        return await super().send(request) if self.odd is None else self.odd
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+@pytest.mark.parametrize("begins", [b"", b'{"success":true,"code":0,"data":'])
+async def test_an_answer_that_is_nested_too_deep_is_as_good_as_none(cloud: str, begins: bytes) -> None:
+    api = OddApi(cloud)
+    device = api.simulation.fleet.create()
+    await api.cloud.lookup(device.device_id)
+    api.odd = Answer(status=200, headers={}, body=begins + b"[" * 3000)
+
+    with pytest.raises(errors.Unanswered):
+        await api.cloud.lookup(device.device_id)
 
 
 @pytest.mark.parametrize("cloud", EVERY)

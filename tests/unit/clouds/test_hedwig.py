@@ -132,6 +132,22 @@ def playing(
     return play
 
 
+async def test_an_answer_that_is_nested_deeper_than_its_names_can_be_read_is_as_good_as_none() -> None:
+    nested: list[Any] = []
+    for _ in range(700):
+        nested = [nested]
+
+    with pytest.raises(errors.Unanswered):
+        await Played(lambda _parameters: {"data": nested}).cloud.lookup("i")
+
+
+async def test_jobs_are_sorted_whatever_digits_their_ids_have() -> None:
+    ids = ("9" * 5000, "2", "10")
+    jobs = [Job(job_id=job_id, firmware_id="1", status="", created="") for job_id in ids]
+
+    assert [one.job_id for one in newest_first(jobs)][:2] == ["10", "2"]
+
+
 async def test_a_device_that_never_had_a_task_is_idle_on_each_module_with_its_version() -> None:
     api = SimulatedApi("hedwig")
     devices = [api.simulation.fleet.create() for _ in range(20)]
