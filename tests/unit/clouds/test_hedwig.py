@@ -141,6 +141,26 @@ async def test_an_answer_that_is_nested_deeper_than_its_names_can_be_read_is_as_
         await Played(lambda _parameters: {"data": nested}).cloud.lookup("i")
 
 
+@pytest.mark.parametrize("told", [{"firmwareInfo": None}, {"success": False, "code": "NobodyKnows"}])
+async def test_a_package_whose_answer_is_not_understood_ends_neither_sweeps_nor_lookups(
+    told: dict[str, Any],
+) -> None:
+    jobs = [job(3)]
+    play = playing(firmwares=[FIRMWARE, {"firmwareId": "2", "productKey": "p"}], jobs=jobs)
+    api = Played(
+        lambda parameters: (
+            told
+            if parameters["Action"] == "QueryOTAFirmware"
+            else {"data": [task(3)]}
+            if parameters["Action"] == "ListOTATaskByJob"
+            else play(parameters)
+        )
+    )
+
+    assert [looked.device_id async for page in api.cloud.sweep() for looked in page]
+    assert (await api.cloud.lookup("i")).observations[0].status == "succeeded"
+
+
 async def test_jobs_are_sorted_whatever_digits_their_ids_have() -> None:
     ids = ("9" * 5000, "2", "10")
     jobs = [Job(job_id=job_id, firmware_id="1", status="", created="") for job_id in ids]
