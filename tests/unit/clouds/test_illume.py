@@ -161,11 +161,14 @@ async def test_where_nothing_was_ever_accepted_the_deployment_is_unusable_but_no
     api = LightingApi()
     api.instead = only(DETAIL_API, refused(1109))
 
-    for _ in range(UNUSABLE_AFTER - 1):
+    for _ in range(3 * UNUSABLE_AFTER):
         with pytest.raises(errors.BadRequest):
             await api.cloud.lookup("strange/id")
+    for number in range(UNUSABLE_AFTER - 2):
+        with pytest.raises(errors.BadRequest):
+            await api.cloud.lookup(f"another{number}")
     with pytest.raises(errors.Misconfigured) as caught:
-        await api.cloud.lookup("another")
+        await api.cloud.lookup("the last")
 
     assert "by query and by body" in caught.value.text
     assert "get_params" in caught.value.remedy
