@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError, Transient
+from bridge.clouds.errors import CloudError, SchemaMismatch, Transient
+from bridge.clouds.values import text
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,19 @@ class Token(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<Token until {self.expires_at_ms}>"
+
+
+def token_text(value: Any, *, name: str, api: str) -> str:
+    """Return an access token of an answer, by the name that it has there.
+
+    Raises SchemaMismatch where there is none, or none that a header can carry: printable ASCII (RFC 9110, 5.5).
+    """
+    token = text(value)
+    if token is None:
+        raise SchemaMismatch(f"no {name} in the answer", api=api)
+    if not (token.isascii() and token.isprintable()):
+        raise SchemaMismatch(f"{name} has characters that cannot be sent", api=api)
+    return token
 
 
 class Tokens:

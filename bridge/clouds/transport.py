@@ -25,8 +25,6 @@ log = structlog.get_logger(__name__)
 KEEPALIVE_S: Final = 30.0
 """Servers close idle connections after a minute or so; we do it before them."""
 
-_UNSENDABLE: Final = "the request has a header that HTTP cannot carry"
-
 
 class HttpTransport:
     """The real transport of one account."""
@@ -64,11 +62,11 @@ class HttpTransport:
             raise Unanswered(
                 f"no answer from {self.host} within {self._timeout_s:g} s", api=request.api
             ) from error
+        except (httpx.LocalProtocolError, UnicodeEncodeError):
+            # Without the error's own words, which repeat the header: it may be the token.
+            raise Unanswered("the request cannot be written as HTTP", api=request.api) from None
         except httpx.HTTPError as error:
             raise self._failure(request, error) from error
-        except UnicodeEncodeError:
-            # Without the error's own words: they may hold the token.
-            raise Unanswered(_UNSENDABLE, api=request.api) from None
 
     async def close(self) -> None:
         """Close all connections."""

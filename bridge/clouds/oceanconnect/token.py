@@ -17,7 +17,7 @@ from bridge.clouds.client import Ask, Call
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.errors import CloudError, SchemaMismatch, Throttled
 from bridge.clouds.oceanconnect.settings import OceanConnectCredentials
-from bridge.clouds.tokens import Token
+from bridge.clouds.tokens import Token, token_text
 from bridge.clouds.values import number, text
 from consumer.secret import Secret
 
@@ -73,9 +73,8 @@ class Login:
 def tokens_of(result: Any, *, api: str, issued_at_ms: int) -> tuple[Token, Secret | None]:
     """Read a login's answer: the access token, and the refresh token where there is one. Times are the vendor's."""
     told = result if isinstance(result, dict) else {}
-    access, refresh = text(told.get("accessToken")), text(told.get("refreshToken"))
-    if access is None:
-        raise SchemaMismatch("no accessToken in the answer", api=api)
+    access = token_text(told.get("accessToken"), name="accessToken", api=api)
+    refresh = text(told.get("refreshToken"))
     lifetime_s = number(told.get("expiresIn"))
     if lifetime_s is None:
         raise SchemaMismatch("expiresIn is not a number of seconds", api=api)

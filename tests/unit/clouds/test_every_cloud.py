@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,33 @@ async def test_an_answer_that_is_nested_too_deep_is_as_good_as_none(cloud: str, 
 
     with pytest.raises(errors.Unanswered):
         await api.cloud.lookup(device.device_id)
+
+
+class StrangeToken(SimulatedApi):
+    """Gives out access tokens with something in them that no header can carry."""
+
+    inside = ""
+
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        body = re.sub(r'("access_?[tT]oken":")', lambda found: found[1] + self.inside, answer.body.decode())
+        return msgspec.structs.replace(answer, body=body.encode())
+
+
+@pytest.mark.parametrize("cloud", sorted(set(EVERY) - {"hedwig"}))
+@pytest.mark.parametrize("inside", ["SECRET\\u0000", "SECRET\\n", "SECRET\u00e9"])
+async def test_a_token_that_no_header_can_carry_is_misunderstood_and_not_shown(
+    cloud: str, inside: str
+) -> None:
+    api = StrangeToken(cloud)
+    api.inside = inside
+    device = api.simulation.fleet.create()
+
+    with pytest.raises(errors.SchemaMismatch, match="cannot be sent") as caught:
+        await api.cloud.lookup(device.device_id)
+
+    assert "SECRET" not in f"{caught.value!r} {caught.value}"
+    assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("cloud", EVERY)
