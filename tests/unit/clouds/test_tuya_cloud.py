@@ -359,6 +359,18 @@ async def test_the_device_list_is_read_to_its_end_without_a_repeat() -> None:
 
 
 @in_virtual_time
+async def test_a_page_of_devices_without_ids_does_not_end_the_list_as_if_it_were_empty() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": f"dev{number}"} for number in range(40)]
+    model.faults += [None, {"success": True, "result": [{"devId": f"dev{number}"} for number in range(20)]}]
+
+    with pytest.raises(errors.SchemaMismatch, match="has an id"):
+        [page async for page in asked(model, discovery="api").discover()]
+
+    assert model.asked["thing-devices"] == 2
+
+
+@in_virtual_time
 async def test_a_device_list_that_does_not_move_on_ends_with_an_error() -> None:
     model = TuyaModel(now_ms)
     page = [{"id": f"dev{number}"} for number in range(20)]
