@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 RefusalKind = Literal["signature", "token", "rate"]
 
-_KEEP_WINDOWS = 5
+_KEEP = 10_000
+"""Requests that are remembered at least, those of the latest times; no window of any account has nearly as many."""
 
 
 class RateWindow:
@@ -25,17 +26,23 @@ class RateWindow:
         self.highest = 0
 
     def count(self, at_ms: int) -> int:
-        """Requests in the window that ends with `at_ms`."""
-        first = bisect_right(self._times_ms, at_ms - self._window_ms)
-        return bisect_right(self._times_ms, at_ms) - first
+        """Requests in the fullest window that holds `at_ms`.
+
+        It ends there, or with one of the requests that were signed for later and came before.
+        """
+        times_ms = self._times_ms
+        later = bisect_right(times_ms, at_ms), bisect_left(times_ms, at_ms + self._window_ms)
+        ends = (at_ms, *times_ms[slice(*later)])
+        return max(
+            bisect_right(times_ms, end) - bisect_right(times_ms, end - self._window_ms) for end in ends
+        )
 
     def add(self, at_ms: int) -> None:
         """Count a request."""
         insort(self._times_ms, at_ms)
         self.highest = max(self.highest, self.count(at_ms))
-        keep_ms = _KEEP_WINDOWS * self._window_ms
-        if self._times_ms[0] < self._times_ms[-1] - 2 * keep_ms:
-            del self._times_ms[: bisect_left(self._times_ms, self._times_ms[-1] - keep_ms)]
+        if len(self._times_ms) > 2 * _KEEP:
+            del self._times_ms[:_KEEP]
 
 
 class RequestLog:

@@ -7,12 +7,14 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import httpx
 import pytest
 
 from deploy.sandbox.cloud.fleet import Device
+from deploy.sandbox.cloud.request_log import RequestLog
 from deploy.sandbox.cloud.rest import Asked
 from deploy.sandbox.cloud.tuya.account import TuyaAccount
 from deploy.sandbox.cloud.tuya.door import sign
@@ -258,6 +260,24 @@ async def test_the_rate_limit_is_exact_in_every_second(client: Client) -> None:
     simulation.now_s += 0.5
     assert await client.result(target)
     assert simulation.tenant.requests.report()["max_per_s"] > ACCOUNT.rate_per_s
+
+
+def test_the_rate_limit_is_exact_in_whatever_order_requests_come() -> None:
+    for order in permutations((550, 600, 900, 1000, 1400, 1500)):
+        log = RequestLog(2.0)
+
+        served = [at_ms for at_ms in order if log.admit(at_ms)]
+
+        assert max(sum(end - 1000 < at_ms <= end for at_ms in served) for end in served) == 2
+        assert log.report()["max_per_s"] == 6
+
+
+def test_a_request_from_the_future_does_not_wipe_out_what_was_counted() -> None:
+    log = RequestLog(2.0)
+
+    verdicts = [log.admit(at_ms) for at_ms in (1000, 1100, 300_000, 1200)]
+
+    assert verdicts == [True, True, True, False]
 
 
 async def test_a_client_at_exactly_the_rate_is_never_refused(client: Client) -> None:
