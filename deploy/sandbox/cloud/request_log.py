@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
 
-RefusalKind = Literal["signature", "token", "rate"]
+RefusalKind = Literal["signature", "token", "rate", "account", "form"]
+"""`account`: by a name that nobody has; it counts with every account of the cloud. `form`: not written as a request to
+
+this API is, such as with another Content-Type, or a parameter twice.
+"""
+
+NOTHING_REFUSED: Final[Mapping[RefusalKind, int]] = dict.fromkeys(get_args(RefusalKind), 0)
 
 _KEEP = 10_000
 """Requests that are remembered at least, those of the latest times; no window of any account has nearly as many."""
@@ -93,6 +100,6 @@ class RequestLog:
             "max_per_window": self._asked.highest,
             "window_s": self._window_s,
             "allowed_per_window": self._most,
-            "refused": {kind: self._refused[kind] for kind in ("signature", "token", "rate")},
+            "refused": {**NOTHING_REFUSED, **self._refused},
             "logins_at_once": self._logins_at_once,
         }

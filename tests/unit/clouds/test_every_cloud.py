@@ -15,6 +15,7 @@ from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import secrets_of
 from bridge.clouds.shape import UNTOLD, Looked
 from bridge.clouds.wire import Answer, Request
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from deploy.sandbox.cloud.systems import SYSTEMS
 from tests.simulated_api import SimulatedApi
 
@@ -250,7 +251,7 @@ async def test_a_fault_is_an_error_of_its_class(cloud: str, knob: str, kinds: tu
 
     unmoved = isinstance(outcome, Looked) and knob in ("rest_quota", "rest_token_expires")
     assert unmoved or isinstance(outcome, kinds), "only a cloud without quotas, or without tokens, is unmoved"
-    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
+    assert refused(api) == NOTHING_REFUSED
 
 
 class OddApi(SimulatedApi):
@@ -313,7 +314,7 @@ async def test_a_wrong_clock_is_mended_or_told(cloud: str) -> None:
 
     assert abs(looked.asked_at_ms - (api.now_ms() + 4_000_000)) < 3000
     # Who was misled about the time made no mistake.
-    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
+    assert refused(api) == NOTHING_REFUSED
 
 
 @pytest.mark.parametrize("cloud", EVERY)

@@ -21,6 +21,7 @@ from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Looked, Means
 from bridge.clouds.wire import Answer, Request
 from consumer.secret import Secret
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from schemas import Observation
 from tests.simulated_api import SimulatedApi
 
@@ -686,7 +687,7 @@ async def test_nothing_is_ever_asked_that_changes_anything() -> None:
 
     assert set(asked(api)) == READING
     assert {request.method for request in api.requests} == {"GET"}
-    assert api.simulation.tenant.requests.report()["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert api.simulation.tenant.requests.report()["refused"] == NOTHING_REFUSED
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from bridge.clouds.shape import Looked, Means
 from bridge.clouds.wire import Answer, Request
 from deploy.sandbox.cloud.fleet import Device
 from deploy.sandbox.cloud.jobs import Task
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from schemas.vocabulary import Status
 from tests.simulated_api import SimulatedApi
 
@@ -455,7 +456,7 @@ async def test_many_lookups_at_once_log_in_once() -> None:
     report = platform.simulation.tenant.requests.report()
     assert report["per_api"]["login"] == 1
     assert report["logins_at_once"] == 1
-    assert report["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert report["refused"] == NOTHING_REFUSED
 
 
 async def test_nothing_that_is_asked_changes_anything() -> None:
