@@ -18,6 +18,9 @@ by milliseconds with every answer would run backwards, and a cloud that counts i
 EARLIEST_MS: Final = 1_420_070_400_000
 """2015-01-01: an answer's time before it is a default value, not a clock."""
 
+LATEST_MS: Final = 4_102_444_800_000
+"""2100-01-01: neither is one after it, and far beyond it no signature could be dated."""
+
 
 class VendorTime(Struct, frozen=True, kw_only=True, gc=False):
     """What an answer tells of its cloud's clock: Unix ms, rounded down to the resolution."""
@@ -30,7 +33,7 @@ def date_of(headers: Mapping[str, str]) -> VendorTime | None:
     """Return the time of an answer's `Date` header (RFC 9110, 6.6.1), for APIs whose bodies tell none."""
     try:
         at_s = parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return VendorTime(at_ms=int(at_s) * 1000, resolution_ms=1000)
 
@@ -110,7 +113,7 @@ class VendorClock:
 
         `refused`: the answer refuses our request for its time.
         """
-        if vendor_ms < EARLIEST_MS or received_ms < sent_ms:
+        if not EARLIEST_MS <= vendor_ms <= LATEST_MS or received_ms < sent_ms:
             return
 
         told = Span(float(vendor_ms - received_ms), float(vendor_ms + resolution_ms - sent_ms), received_ms)

@@ -1,20 +1,26 @@
 """The access token of one account: fetched once for all who wait, renewed early, dropped only when it is the one.
 
 A request that used an older token may be refused long after a newer one was fetched; that says nothing about the newer.
+While renewing fails for now, the old one is used to its end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError
+from bridge.clouds.errors import CloudError, SchemaMismatch, Transient
+from bridge.clouds.values import text
 
 log = structlog.get_logger(__name__)
+
+RENEW_PAUSE_MS: Final = 10_000
+"""Between two attempts to renew a token that is still valid: of the usual minute before its end, six fit in."""
 
 
 class Token(Struct, frozen=True):
@@ -28,6 +34,19 @@ class Token(Struct, frozen=True):
         return f"<Token until {self.expires_at_ms}>"
 
 
+def token_text(value: Any, *, name: str, api: str) -> str:
+    """Return an access token of an answer, by the name that it has there.
+
+    Raises SchemaMismatch where there is none, or none that a header can carry: printable ASCII (RFC 9110, 5.5).
+    """
+    token = text(value)
+    if token is None:
+        raise SchemaMismatch(f"no {name} in the answer", api=api)
+    if not (token.isascii() and token.isprintable()):
+        raise SchemaMismatch(f"{name} has characters that cannot be sent", api=api)
+    return token
+
+
 class Tokens:
     """Keeps one token. `fetch` asks the cloud for one and returns it."""
 
@@ -38,11 +57,13 @@ class Tokens:
         self._one_at_a_time = asyncio.Lock()
         self._fetches = 0
         self._failure: CloudError | None = None
+        self._renew_after_ms = 0
+        """By the local clock, which no answer moves."""
 
     async def get(self) -> Token:
-        """Return a token that is good for a while. Raises the CloudError with which fetching failed, once for all
+        """Return a token that is good for a while, or where renewing fails for now, the old one while it is valid.
 
-        who waited for it.
+        Raises the CloudError with which fetching failed, once for all who waited for it.
         """
         if (token := self._good()) is not None:
             return token
@@ -60,7 +81,17 @@ class Tokens:
                 self._token = token = await self._fetch()
             except CloudError as error:
                 self._failure = error
-                raise
+                if not isinstance(error, Transient) or (old := self._valid()) is None:
+                    raise
+                self._renew_after_ms = self._clock.local_ms() + RENEW_PAUSE_MS
+                log.info(
+                    "token_not_renewed",
+                    api=error.api,
+                    error=error.error,
+                    code=error.code,
+                    expires_at_ms=old.expires_at_ms,
+                )
+                return old
             finally:
                 self._fetches += 1
             log.debug("token_fetched", expires_at_ms=token.expires_at_ms)
@@ -72,5 +103,11 @@ class Tokens:
             self._token = None
 
     def _good(self) -> Token | None:
+        """The token, unless it is to be renewed now."""
+        token = self._valid()
+        is_due = token is not None and self._clock.now_ms() >= token.renew_at_ms
+        return None if is_due and self._clock.local_ms() >= self._renew_after_ms else token
+
+    def _valid(self) -> Token | None:
         token = self._token
-        return token if token is not None and self._clock.now_ms() < token.renew_at_ms else None
+        return token if token is not None and self._clock.now_ms() < token.expires_at_ms else None

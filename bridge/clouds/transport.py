@@ -62,6 +62,9 @@ class HttpTransport:
             raise Unanswered(
                 f"no answer from {self.host} within {self._timeout_s:g} s", api=request.api
             ) from error
+        except (httpx.LocalProtocolError, UnicodeEncodeError):
+            # Without the error's own words, which repeat the header: it may be the token.
+            raise Unanswered("the request cannot be written as HTTP", api=request.api) from None
         except httpx.HTTPError as error:
             raise self._failure(request, error) from error
 

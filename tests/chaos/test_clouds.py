@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from bridge.clouds.registry import CLOUDS
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from deploy.sandbox.cloud.systems import SYSTEMS
 from deploy.sandbox.supervisor import Sandbox
 from tests.chaos.campaign import Bridge, run_campaign, running_bridge
@@ -71,7 +72,7 @@ async def test_a_campaign_ends_in_the_truth(sandbox: Sandbox, tmp_path: Path, cl
     print(verdict, requests)
     verdict.assert_true_and_whole()
     assert not verdict.attempts.phantoms
-    assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert requests["refused"] == NOTHING_REFUSED
     assert requests["max_per_window"] <= requests["allowed_per_window"]
     assert requests["logins_at_once"] <= 1
     (about,) = (about for about in shown if about["account"] == account)

@@ -24,6 +24,7 @@ from deploy.sandbox.brokers import Brokers
 from deploy.sandbox.brokers.gateway_accounts import derive_password
 from deploy.sandbox.cloud import SimulatedAccount, SimulatedCloud, new_account
 from deploy.sandbox.cloud.envelope import Sealed
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from tests.unit.sandbox.gateway_reader import GatewayReader
 
 SPEED = 5.0
@@ -164,7 +165,7 @@ async def test_the_bridges_own_client_learns_the_truth_over_verified_tls(brokers
         # Some successes are forgotten, because the subscriber acknowledged their claims.
         assert 0 < reset < 40
         requests = (await sandbox.http.get("/requests")).json()
-        assert requests["refused"] == {"signature": 0, "token": 0, "rate": 0}
+        assert requests["refused"] == NOTHING_REFUSED
         assert requests["per_api"]["token"] == 1
         assert requests["per_api"]["firmware"] == 60
 

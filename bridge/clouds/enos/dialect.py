@@ -16,6 +16,7 @@ from bridge.clouds.settings import ApiAccount
 from bridge.clouds.tokens import Token
 from bridge.clouds.values import number
 from bridge.clouds.wire import Answer, Request
+from schemas.unreadable import UNREADABLE
 
 TOO_BUSY: Final = (429, 503)
 """How EnOS says that there were too many requests is not documented; these two always mean: later."""
@@ -62,7 +63,7 @@ class EnosDialect:
 
         try:
             body = msgspec.json.decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise Unanswered(
                 f"not JSON, HTTP status {answer.status}", api=call.api, code=f"http-{answer.status}"
             ) from error

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from bridge.clouds.client import Ask, Call
 from bridge.clouds.errors import SchemaMismatch
-from bridge.clouds.tokens import Token
-from bridge.clouds.values import number, text
+from bridge.clouds.tokens import Token, token_text
+from bridge.clouds.values import number
 
 TOKEN_API: Final = "token"  # noqa: S105 - the name of the call
 TOKEN_PATH: Final = "/apim-token-service/v2.0/token/get"  # noqa: S105 - a path
@@ -29,11 +29,9 @@ async def login(ask: Ask) -> Token:
 def token_of(body: Any, *, api: str, issued_at_ms: int) -> Token:
     """Read the answer of a token call."""
     data = body.get("data") if isinstance(body, dict) else None
-    value = text(data.get("accessToken")) if isinstance(data, dict) else None
-    if value is None or not isinstance(data, dict):
-        raise SchemaMismatch("no accessToken in the answer", api=api)
-
-    lifetime_s = number(data.get("expire"))
+    told = data if isinstance(data, dict) else {}
+    value = token_text(told.get("accessToken"), name="accessToken", api=api)
+    lifetime_s = number(told.get("expire"))
     if lifetime_s is None:
         raise SchemaMismatch("expire is not a number of seconds", api=api)
 

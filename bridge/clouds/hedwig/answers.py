@@ -100,7 +100,7 @@ class Job(Struct, frozen=True, kw_only=True):
     @property
     def age_order(self) -> tuple[str, int, str]:
         """Sorts jobs by age. Where no time of creation is told, ids rise with time."""
-        return (self.created, int(self.job_id) if self.job_id.isdecimal() else 0, self.job_id)
+        return (self.created, number(self.job_id) or 0, self.job_id)
 
 
 class Task(Struct, frozen=True, kw_only=True):

@@ -10,13 +10,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, TypeVar
 
+import structlog
 from msgspec import Struct
 
 from bridge.clouds.client import ApiClient, Call
-from bridge.clouds.errors import DeviceNotFound
+from bridge.clouds.errors import DeviceNotFound, Misunderstood
 from bridge.clouds.hedwig.answers import Firmware, Job, firmware_of, job_of, package_of
 from bridge.clouds.hedwig.lists import FIRMWARES, JOBS, pages
 from bridge.clouds.shape import FirmwarePackage
+
+log = structlog.get_logger(__name__)
 
 PACKAGE_API: Final = "QueryOTAFirmware"
 
@@ -90,11 +93,18 @@ class Catalogue:
         return None
 
     async def module(self, firmware_id: str) -> str | None:
-        """Return the module that a package is for; None where nobody knows."""
+        """Return the module that a package is for; None where nobody knows, or the answer is not to be understood."""
         if firmware_id not in self._modules:
             try:
                 await self.package(firmware_id)
-            except DeviceNotFound:
+            except (DeviceNotFound, Misunderstood) as error:
+                log.info(
+                    "module_not_told",
+                    firmware_id=firmware_id,
+                    error=error.error,
+                    code=error.code,
+                    text=error.text,
+                )
                 self._learn_module(firmware_id, None)
         return self._modules[firmware_id]
 

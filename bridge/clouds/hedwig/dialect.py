@@ -20,6 +20,7 @@ from bridge.clouds.settings import ApiAccount
 from bridge.clouds.tokens import Token
 from bridge.clouds.values import text
 from bridge.clouds.wire import Answer, Request
+from schemas.unreadable import UNREADABLE
 
 _TOO_MANY_REQUESTS: Final = 429
 _CLIENT_ERROR: Final = 400
@@ -74,7 +75,7 @@ class HedwigDialect:
 
         Raises Throttled for HTTP 429, Unanswered for what is not a JSON object, SchemaMismatch for XML.
         """
-        body = named(_json(answer, call.api))
+        body = _json(answer, call.api)
         time = date_of(answer.headers)
         if _is_true(body.get("success")) and answer.status < _CLIENT_ERROR:
             return Opened(result=body, time=time)
@@ -96,8 +97,8 @@ def _json(answer: Answer, api: str) -> dict[str, Any]:
             remedy=_XML_REMEDY,
         )
     try:
-        body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        body = named(msgspec.json.decode(answer.body))
+    except UNREADABLE as error:
         raise Unanswered(f"not JSON, HTTP status {answer.status}", api=api, code=http) from error
     if not isinstance(body, dict):
         raise Unanswered(f"not a JSON object, HTTP status {answer.status}", api=api, code=http)

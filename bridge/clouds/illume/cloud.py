@@ -15,7 +15,7 @@ import structlog
 from bridge.clouds.client import Reply
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.device_file import device_ids
-from bridge.clouds.errors import CloudError, DeviceRefused, Forbidden, SchemaMismatch
+from bridge.clouds.errors import CloudError, DeviceRefused, Forbidden, Misunderstood, SchemaMismatch
 from bridge.clouds.evidence import evidence
 from bridge.clouds.illume.detail import DETAIL_API, DETAIL_PATH, EVIDENCE_FIELDS, Detail, detail_of
 from bridge.clouds.illume.listed import Listed
@@ -86,11 +86,14 @@ class IllumeCloud:
             for item in page.items:
                 if self._listed.is_news(device_list, item) and item.device_id not in looked_up:
                     looked_up.add(item.device_id)
-                    yield await self._look_if_known(item.device_id)
+                    if (looked := await self._look_if_known(item.device_id)) is None:
+                        # News to the next sweep as well: what is wrong may be more than this device.
+                        continue
+                    yield looked
                 self._listed.note(device_list, item)
         for device_id in self._listed.gone():
             if device_id not in looked_up:
-                yield await self._look_if_known(device_id)
+                yield await self._look_if_known(device_id) or ()
         self._listed.end()
 
     async def package(self, package_id: str) -> FirmwarePackage | None:  # noqa: ARG002 - the shape's
@@ -126,11 +129,17 @@ class IllumeCloud:
             observations=(observation,),
         )
 
-    async def _look_if_known(self, device_id: str) -> tuple[Looked, ...]:
-        """Look a listed device up; one about which the cloud has no answer is left to the lookups."""
+    async def _look_if_known(self, device_id: str) -> tuple[Looked, ...] | None:
+        """Look a listed device up; one about which the cloud has no answer is left to the lookups.
+
+        None where the answer is not to be understood: a sweep that ended there would end there each time.
+        """
         try:
             return (await self._look(device_id, origin="sweep"),)
-        except DeviceRefused as error:
+        except (DeviceRefused, Misunderstood) as error:
+            if error.api != DETAIL_API:
+                # Not about this device: the token's answer was not understood.
+                raise
             log.info(
                 "listed_device_not_told",
                 account=self._account.name,
@@ -138,7 +147,7 @@ class IllumeCloud:
                 error=error.error,
                 code=error.code,
             )
-            return ()
+            return () if isinstance(error, DeviceRefused) else None
 
     async def _version_named(self, device_id: str, detail: Detail) -> str | None:
         """Return the version of the device's entry in a list that agrees with its status.

@@ -27,7 +27,7 @@ NOT_SEEN: Final = frozenset({"1100", "1101", "1102", "1109", "http-400"})
 """Codes with which parameters are refused, perhaps because they were looked for in the other place."""
 
 UNUSABLE_AFTER: Final = 5
-"""Calls in a row that were refused in every place, none ever accepted. One alone may have a strange device id."""
+"""Different calls in a row that were refused in every place, none ever accepted: one may have a strange device id."""
 
 _PLACES: Final[Mapping[ParameterPlace, tuple[Place, ...]]] = {
     "auto": ("query", "body"),
@@ -43,7 +43,8 @@ class Parameters:
         self._account = account
         self._places = _PLACES[configured]
         self._has_worked = False
-        self._refused_in_a_row = 0
+        self._refused_in_a_row: set[tuple[str, bytes]] = set()
+        """Paths and values; never more than `UNUSABLE_AFTER`."""
 
     async def send(self, send: Send, *, api: str, path: str, values: Mapping[str, Value]) -> Reply:
         """Send a call with `values`, by `client.ask` or `client.act`.
@@ -61,10 +62,12 @@ class Parameters:
             else:
                 self._remember(place)
                 return reply
+        if len(self._refused_in_a_row) < UNUSABLE_AFTER:
+            self._refused_in_a_row.add((path, msgspec.json.encode(values)))
         raise self._judged(refusals)
 
     def _remember(self, place: Place) -> None:
-        self._refused_in_a_row = 0
+        self._refused_in_a_row.clear()
         if self._has_worked and self._places[0] == place:
             return
         self._has_worked = True
@@ -72,9 +75,8 @@ class Parameters:
         log.info("parameters_taken", account=self._account, place=place)
 
     def _judged(self, refusals: Mapping[Place, BadRequest]) -> BadRequest | Misconfigured:
-        self._refused_in_a_row += 1
         refusal, text = next(iter(refusals.values())), _text(refusals)
-        if self._has_worked or self._refused_in_a_row < UNUSABLE_AFTER:
+        if self._has_worked or len(self._refused_in_a_row) < UNUSABLE_AFTER:
             return BadRequest(
                 text,
                 api=refusal.api,

@@ -22,6 +22,7 @@ from bridge.clouds.oceanconnect.errors import error_of
 from bridge.clouds.oceanconnect.token import REFRESH_API, Login
 from bridge.clouds.tokens import Token
 from bridge.clouds.wire import Answer, Request
+from schemas.unreadable import UNREADABLE
 
 _OK: Final = range(200, 300)
 _UNAUTHORIZED: Final = 401
@@ -99,7 +100,7 @@ def _json(answer: Answer, *, api: str) -> dict[str, Any]:
     code = f"http-{answer.status}"
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Unanswered(f"not JSON, HTTP status {answer.status}", api=api, code=code) from error
     if not isinstance(body, dict):
         raise Unanswered(f"not a JSON object, HTTP status {answer.status}", api=api, code=code)

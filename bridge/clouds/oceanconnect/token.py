@@ -1,7 +1,8 @@
 """The one login of an application (contract: firmware APIs, 5.1): only the last token given out is valid.
 
-A token that grows old is renewed with its refresh token; one that was refused, or whose refresh token is not taken any
-more, is replaced by a login. That there is one of these at a time is the business of `bridge/clouds/tokens.py`.
+A token that grows old is renewed with its refresh token; one that was refused, or whose renewal failed for whatever
+reason, is replaced by a login: either call may work while the other does not. That there is one of these at a time is
+the business of `bridge/clouds/tokens.py`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
+import structlog
 
 from bridge.clouds.client import Ask, Call
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError, SchemaMismatch, Transient
+from bridge.clouds.errors import CloudError, SchemaMismatch, Throttled
 from bridge.clouds.oceanconnect.settings import OceanConnectCredentials
-from bridge.clouds.tokens import Token
+from bridge.clouds.tokens import Token, token_text
 from bridge.clouds.values import number, text
 from consumer.secret import Secret
+
+log = structlog.get_logger(__name__)
 
 LOGIN_API: Final = "login"
 LOGIN_PATH: Final = "/iocm/app/sec/v1.1.0/login"
@@ -43,9 +47,10 @@ class Login:
         if self._refresh is not None and self._clock.now_ms() >= self._renew_at_ms:
             try:
                 return await self._fetch(ask, REFRESH_API, REFRESH_PATH)
-            except Transient:
+            except Throttled:
                 raise
-            except CloudError:
+            except CloudError as error:
+                log.info("token_not_refreshed", error=error.error, code=error.code, text=error.text)
                 self._refresh = None
         return await self._fetch(ask, LOGIN_API, LOGIN_PATH)
 
@@ -68,9 +73,8 @@ class Login:
 def tokens_of(result: Any, *, api: str, issued_at_ms: int) -> tuple[Token, Secret | None]:
     """Read a login's answer: the access token, and the refresh token where there is one. Times are the vendor's."""
     told = result if isinstance(result, dict) else {}
-    access, refresh = text(told.get("accessToken")), text(told.get("refreshToken"))
-    if access is None:
-        raise SchemaMismatch("no accessToken in the answer", api=api)
+    access = token_text(told.get("accessToken"), name="accessToken", api=api)
+    refresh = text(told.get("refreshToken"))
     lifetime_s = number(told.get("expiresIn"))
     if lifetime_s is None:
         raise SchemaMismatch("expiresIn is not a number of seconds", api=api)

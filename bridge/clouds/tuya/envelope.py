@@ -13,7 +13,9 @@ from msgspec import Struct
 from bridge.clouds.clock import VendorTime
 from bridge.clouds.errors import BadRequest, SchemaMismatch, Throttled, Unanswered
 from bridge.clouds.tuya.errors import error_of
+from bridge.clouds.values import number
 from bridge.clouds.wire import Answer
+from schemas.unreadable import UNREADABLE
 
 _BAD_REQUEST: Final = 400
 _TOO_MANY_REQUESTS: Final = 429
@@ -43,7 +45,7 @@ def open_envelope(answer: Answer, *, api: str) -> Envelope:
     unreadable = BadRequest if answer.status == _BAD_REQUEST else Unanswered
     try:
         body = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise unreadable(f"not JSON, HTTP status {answer.status}", api=api, code=_http(answer)) from error
     if not isinstance(body, dict):
         raise unreadable(f"not a JSON object, HTTP status {answer.status}", api=api, code=_http(answer))
@@ -73,11 +75,8 @@ def result_of(envelope: Envelope, *, api: str) -> Any:
 def code_of(body: dict[str, Any]) -> int | None:
     """Return the error code of a body, which different gateways spell and type differently."""
     for name in ("code", "error_code"):
-        value = body.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str) and value.strip().isdecimal():
-            return int(value)
+        if (code := number(body.get(name))) is not None:
+            return code
     return None
 
 
@@ -95,13 +94,12 @@ def _unwrap(body: dict[str, Any], *, api: str, trace_id: str | None) -> Any:
 
 
 def _time(value: Any) -> VendorTime | None:
-    if isinstance(value, str) and value.isdecimal():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+    at = number(value)
+    if at is None or at <= 0:
         return None
-    if value < _SECONDS_BELOW:
-        return VendorTime(at_ms=value * 1000, resolution_ms=1000)
-    return VendorTime(at_ms=value)
+    if at < _SECONDS_BELOW:
+        return VendorTime(at_ms=at * 1000, resolution_ms=1000)
+    return VendorTime(at_ms=at)
 
 
 def _http(answer: Answer) -> str:

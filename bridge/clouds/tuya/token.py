@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bridge.clouds.client import Ask, Call
 from bridge.clouds.errors import SchemaMismatch
-from bridge.clouds.tokens import Token
+from bridge.clouds.tokens import Token, token_text
 
 TOKEN_API: Final = "token"  # noqa: S105 - the name of the call
 
@@ -27,14 +27,9 @@ async def login(ask: Ask) -> Token:
 
 def token_of(result: Any, *, api: str, issued_at_ms: int) -> Token:
     """Read a token call's `result`. `issued_at_ms` is the answer's own time, else the vendor's clock now."""
-    if (
-        not isinstance(result, dict)
-        or not isinstance(result.get("access_token"), str)
-        or not result["access_token"]
-    ):
-        raise SchemaMismatch("no access_token in the answer", api=api)
-
-    lifetime_s: Any = result.get("expire_time", result.get("expire", DEFAULT_LIFETIME_S))
+    told = result if isinstance(result, dict) else {}
+    value = token_text(told.get("access_token"), name="access_token", api=api)
+    lifetime_s: Any = told.get("expire_time", told.get("expire", DEFAULT_LIFETIME_S))
     try:
         lifetime_ms = max(0, int(lifetime_s)) * 1000
     except (TypeError, ValueError) as error:
@@ -44,4 +39,4 @@ def token_of(result: Any, *, api: str, issued_at_ms: int) -> Token:
     # the calls thin out by themselves instead of following each other.
     margin_ms = min(RENEW_EARLY_MS, lifetime_ms // 2)
     expires_at_ms = issued_at_ms + lifetime_ms
-    return Token(result["access_token"], expires_at_ms - margin_ms, expires_at_ms)
+    return Token(value, expires_at_ms - margin_ms, expires_at_ms)

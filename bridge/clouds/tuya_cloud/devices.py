@@ -18,7 +18,10 @@ DEVICES_PAGE: Final = 20
 
 
 def page_of(result: Any) -> tuple[list[Discovered], bool]:
-    """Read a page of the device list: a list, or an object that holds one; other deployments name the fields anew."""
+    """Read a page of the device list: a list, or an object that holds one; other deployments name the fields anew.
+
+    Raises SchemaMismatch where it holds entries and none has an id: taken for empty, it would end the list.
+    """
     has_more: Any = None
     entries = result
     if isinstance(result, dict):
@@ -28,6 +31,8 @@ def page_of(result: Any) -> tuple[list[Discovered], bool]:
         raise SchemaMismatch("the device list is not a list", api=DEVICES_API)
 
     page = [device for entry in entries if isinstance(entry, dict) and (device := _device(entry)) is not None]
+    if entries and not page:
+        raise SchemaMismatch("no entry of the device list has an id", api=DEVICES_API)
     return page, has_more if isinstance(has_more, bool) else len(entries) >= DEVICES_PAGE
 
 

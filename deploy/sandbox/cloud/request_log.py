@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal, get_args
 
-RefusalKind = Literal["signature", "token", "rate"]
+RefusalKind = Literal["signature", "token", "rate", "account", "form"]
+"""`account`: by a name that nobody has; it counts with every account of the cloud. `form`: not written as a request to
 
-_KEEP_WINDOWS = 5
+this API is, such as with another Content-Type, or a parameter twice.
+"""
+
+NOTHING_REFUSED: Final[Mapping[RefusalKind, int]] = dict.fromkeys(get_args(RefusalKind), 0)
+
+_KEEP = 10_000
+"""Requests that are remembered at least, those of the latest times; no window of any account has nearly as many."""
 
 
 class RateWindow:
@@ -25,17 +33,23 @@ class RateWindow:
         self.highest = 0
 
     def count(self, at_ms: int) -> int:
-        """Requests in the window that ends with `at_ms`."""
-        first = bisect_right(self._times_ms, at_ms - self._window_ms)
-        return bisect_right(self._times_ms, at_ms) - first
+        """Requests in the fullest window that holds `at_ms`.
+
+        It ends there, or with one of the requests that were signed for later and came before.
+        """
+        times_ms = self._times_ms
+        later = bisect_right(times_ms, at_ms), bisect_left(times_ms, at_ms + self._window_ms)
+        ends = (at_ms, *times_ms[slice(*later)])
+        return max(
+            bisect_right(times_ms, end) - bisect_right(times_ms, end - self._window_ms) for end in ends
+        )
 
     def add(self, at_ms: int) -> None:
         """Count a request."""
         insort(self._times_ms, at_ms)
         self.highest = max(self.highest, self.count(at_ms))
-        keep_ms = _KEEP_WINDOWS * self._window_ms
-        if self._times_ms[0] < self._times_ms[-1] - 2 * keep_ms:
-            del self._times_ms[: bisect_left(self._times_ms, self._times_ms[-1] - keep_ms)]
+        if len(self._times_ms) > 2 * _KEEP:
+            del self._times_ms[:_KEEP]
 
 
 class RequestLog:
@@ -86,6 +100,6 @@ class RequestLog:
             "max_per_window": self._asked.highest,
             "window_s": self._window_s,
             "allowed_per_window": self._most,
-            "refused": {kind: self._refused[kind] for kind in ("signature", "token", "rate")},
+            "refused": {**NOTHING_REFUSED, **self._refused},
             "logins_at_once": self._logins_at_once,
         }

@@ -166,6 +166,8 @@ class RestSystem(ABC):
         try:
             tenant = self.recognise(asked)
         except Refused as refused:
+            for tenant in self.tenants:
+                tenant.requests.refuse(refused.kind or "account")
             return self._answer(self.failure(refused, self.now_s()), refused.status, self.now_s())
         api, groups = self._find(asked)
         tenant.requests.count(api.name if api else "unknown")

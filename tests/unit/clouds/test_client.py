@@ -168,3 +168,4 @@ def test_the_date_of_an_answer_is_a_clock_of_whole_seconds() -> None:
     assert date_of({}) is None
     assert date_of({"date": "yesterday"}) is None
     assert date_of({"date": "Tue, 99 Nov 1994 08:12:31 GMT"}) is None
+    assert date_of({"date": "Tue, 15 Nov 1994 08:12:31 +99999999999999"}) is None

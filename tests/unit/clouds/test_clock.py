@@ -48,6 +48,16 @@ def test_a_quick_answer_sharpens_what_a_slow_one_told() -> None:
     assert abs(clock.offset_ms) <= 11
 
 
+@pytest.mark.parametrize("vendor_ms", [10**14, 10**400], ids=["far", "no float"])
+def test_a_time_beyond_any_clock_is_never_believed(vendor_ms: int) -> None:
+    clock = VendorClock(lambda: NOW_MS)
+
+    for _ in range(3):
+        clock.learn(vendor_ms, sent_ms=NOW_MS, received_ms=NOW_MS + 10, refused=True)
+
+    assert (clock.now_ms(), clock.signing_ms()) == (NOW_MS, NOW_MS)
+
+
 def test_one_wild_value_moves_nothing() -> None:
     clock = VendorClock(lambda: NOW_MS)
     wild = (3_600_000, -86_400_000, 40_000, 10**12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from bridge.clouds import errors
 from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import secrets_of
 from bridge.clouds.shape import UNTOLD, Looked
+from bridge.clouds.wire import Answer, Request
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from deploy.sandbox.cloud.systems import SYSTEMS
 from tests.simulated_api import SimulatedApi
 
@@ -248,7 +251,55 @@ async def test_a_fault_is_an_error_of_its_class(cloud: str, knob: str, kinds: tu
 
     unmoved = isinstance(outcome, Looked) and knob in ("rest_quota", "rest_token_expires")
     assert unmoved or isinstance(outcome, kinds), "only a cloud without quotas, or without tokens, is unmoved"
-    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
+    assert refused(api) == NOTHING_REFUSED
+
+
+class OddApi(SimulatedApi):
+    """Its answers are replaced once there is an odd one."""
+
+    odd: Answer | None = None
+
+    async def send(self, request: Request) -> Answer:
+        return await super().send(request) if self.odd is None else self.odd
+
+
+@pytest.mark.parametrize("cloud", EVERY)
+@pytest.mark.parametrize("begins", [b"", b'{"success":true,"code":0,"data":'])
+async def test_an_answer_that_is_nested_too_deep_is_as_good_as_none(cloud: str, begins: bytes) -> None:
+    api = OddApi(cloud)
+    device = api.simulation.fleet.create()
+    await api.cloud.lookup(device.device_id)
+    api.odd = Answer(status=200, headers={}, body=begins + b"[" * 3000)
+
+    with pytest.raises(errors.Unanswered):
+        await api.cloud.lookup(device.device_id)
+
+
+class StrangeToken(SimulatedApi):
+    """Gives out access tokens with something in them that no header can carry."""
+
+    inside = ""
+
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        body = re.sub(r'("access_?[tT]oken":")', lambda found: found[1] + self.inside, answer.body.decode())
+        return msgspec.structs.replace(answer, body=body.encode())
+
+
+@pytest.mark.parametrize("cloud", sorted(set(EVERY) - {"hedwig"}))
+@pytest.mark.parametrize("inside", ["SECRET\\u0000", "SECRET\\n", "SECRET\u00e9"])
+async def test_a_token_that_no_header_can_carry_is_misunderstood_and_not_shown(
+    cloud: str, inside: str
+) -> None:
+    api = StrangeToken(cloud)
+    api.inside = inside
+    device = api.simulation.fleet.create()
+
+    with pytest.raises(errors.SchemaMismatch, match="cannot be sent") as caught:
+        await api.cloud.lookup(device.device_id)
+
+    assert "SECRET" not in f"{caught.value!r} {caught.value}"
+    assert len(api.requests) == 1
 
 
 @pytest.mark.parametrize("cloud", EVERY)
@@ -263,7 +314,7 @@ async def test_a_wrong_clock_is_mended_or_told(cloud: str) -> None:
 
     assert abs(looked.asked_at_ms - (api.now_ms() + 4_000_000)) < 3000
     # Who was misled about the time made no mistake.
-    assert refused(api) == {"signature": 0, "token": 0, "rate": 0}
+    assert refused(api) == NOTHING_REFUSED
 
 
 @pytest.mark.parametrize("cloud", EVERY)

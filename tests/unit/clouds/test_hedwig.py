@@ -21,6 +21,7 @@ from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Looked, Means
 from bridge.clouds.wire import Answer, Request
 from consumer.secret import Secret
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from schemas import Observation
 from tests.simulated_api import SimulatedApi
 
@@ -130,6 +131,42 @@ def playing(
         return {"success": False, "code": "iot.ota.FirmwareNotExist"}
 
     return play
+
+
+async def test_an_answer_that_is_nested_deeper_than_its_names_can_be_read_is_as_good_as_none() -> None:
+    nested: list[Any] = []
+    for _ in range(700):
+        nested = [nested]
+
+    with pytest.raises(errors.Unanswered):
+        await Played(lambda _parameters: {"data": nested}).cloud.lookup("i")
+
+
+@pytest.mark.parametrize("told", [{"firmwareInfo": None}, {"success": False, "code": "NobodyKnows"}])
+async def test_a_package_whose_answer_is_not_understood_ends_neither_sweeps_nor_lookups(
+    told: dict[str, Any],
+) -> None:
+    jobs = [job(3)]
+    play = playing(firmwares=[FIRMWARE, {"firmwareId": "2", "productKey": "p"}], jobs=jobs)
+    api = Played(
+        lambda parameters: (
+            told
+            if parameters["Action"] == "QueryOTAFirmware"
+            else {"data": [task(3)]}
+            if parameters["Action"] == "ListOTATaskByJob"
+            else play(parameters)
+        )
+    )
+
+    assert [looked.device_id async for page in api.cloud.sweep() for looked in page]
+    assert (await api.cloud.lookup("i")).observations[0].status == "succeeded"
+
+
+async def test_jobs_are_sorted_whatever_digits_their_ids_have() -> None:
+    ids = ("9" * 5000, "2", "10")
+    jobs = [Job(job_id=job_id, firmware_id="1", status="", created="") for job_id in ids]
+
+    assert [one.job_id for one in newest_first(jobs)][:2] == ["10", "2"]
 
 
 async def test_a_device_that_never_had_a_task_is_idle_on_each_module_with_its_version() -> None:
@@ -650,7 +687,7 @@ async def test_nothing_is_ever_asked_that_changes_anything() -> None:
 
     assert set(asked(api)) == READING
     assert {request.method for request in api.requests} == {"GET"}
-    assert api.simulation.tenant.requests.report()["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert api.simulation.tenant.requests.report()["refused"] == NOTHING_REFUSED
 
 
 @pytest.mark.parametrize(

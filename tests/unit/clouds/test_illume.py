@@ -161,11 +161,14 @@ async def test_where_nothing_was_ever_accepted_the_deployment_is_unusable_but_no
     api = LightingApi()
     api.instead = only(DETAIL_API, refused(1109))
 
-    for _ in range(UNUSABLE_AFTER - 1):
+    for _ in range(3 * UNUSABLE_AFTER):
         with pytest.raises(errors.BadRequest):
             await api.cloud.lookup("strange/id")
+    for number in range(UNUSABLE_AFTER - 2):
+        with pytest.raises(errors.BadRequest):
+            await api.cloud.lookup(f"another{number}")
     with pytest.raises(errors.Misconfigured) as caught:
-        await api.cloud.lookup("another")
+        await api.cloud.lookup("the last")
 
     assert "by query and by body" in caught.value.text
     assert "get_params" in caught.value.remedy
@@ -416,6 +419,55 @@ async def test_the_first_sweep_looks_up_what_runs_and_learns_the_rest() -> None:
     assert {each.observations[0].evidence.origin for each in looked} == {"sweep"}
 
 
+@pytest.mark.parametrize("odd", [refused(2013), refused(1109), {"success": True, "result": []}])
+async def test_a_sweep_goes_on_after_a_device_whose_answer_is_not_understood(odd: dict[str, Any]) -> None:
+    api = LightingApi()
+    api.simulation.all_of("stuck", 4)
+    api.simulation.advance()
+    strange, *others = (device.device_id for device in api.simulation.fleet)
+    api.instead = lambda request: (
+        odd if request.api == DETAIL_API and parameters_of(request)["device_id"] == strange else None
+    )
+
+    assert {looked.device_id for looked in await swept(api)} == set(others)
+    assert await swept(api) == []
+    api.instead = lambda _request: None
+    assert [looked.device_id for looked in await swept(api)] == [strange]
+    api.forget()
+    assert await swept(api) == []
+    assert not api.asked()[DETAIL_API]
+
+
+@pytest.mark.parametrize(
+    ("api_name", "answer", "kind"),
+    [
+        (DETAIL_API, refused(1004), errors.AuthRefused),
+        (DETAIL_API, refused(28841105), errors.Forbidden),
+        (DETAIL_API, Answer(status=502, headers={}, body=b""), errors.Unanswered),
+        ("token", answered(nothing=True), errors.SchemaMismatch),
+    ],
+)
+async def test_a_sweep_ends_where_not_only_a_device_is_the_matter(
+    api_name: str, answer: dict[str, Any] | Answer, kind: type[errors.CloudError]
+) -> None:
+    api = LightingApi()
+    api.simulation.all_of("stuck", 4)
+    api.simulation.advance()
+
+    def instead(request: Request) -> dict[str, Any] | Answer | None:
+        if api_name == "token" and request.api == DETAIL_API:
+            return refused(1010)
+        # Not the first token, with which the lists are read.
+        is_late = api_name != "token" or api.asked()[DETAIL_API] > 0
+        return answer if request.api == api_name and is_late else None
+
+    api.instead = instead
+    with pytest.raises(kind):
+        await swept(api)
+
+    assert api.asked()[DETAIL_API] in (1, 3), "no other device is asked about"
+
+
 async def test_a_sweep_in_which_nothing_changed_reads_the_lists_alone() -> None:
     api = LightingApi()
     api.simulation.campaign(30, endings={"failed": 0.5, "stuck": 0.5}, rate_per_s=1000.0)
@@ -469,10 +521,10 @@ async def test_a_sweep_that_broke_off_goes_on_with_what_it_did_not_tell() -> Non
     broken = 2
 
     def answer(request: Request) -> dict[str, Any] | None:
-        return refused(987654) if request.api == DETAIL_API and len(told) >= broken else None
+        return refused(500) if request.api == DETAIL_API and len(told) >= broken else None
 
     api.instead = answer
-    with pytest.raises(errors.SchemaMismatch):
+    with pytest.raises(errors.Unanswered):
         await read_into(told, api)
     api.instead = lambda _request: None
     rest = [looked.device_id for looked in await swept(api)]

@@ -17,6 +17,7 @@ from bridge.clouds.shape import Looked, Means
 from bridge.clouds.wire import Answer, Request
 from deploy.sandbox.cloud.fleet import Device
 from deploy.sandbox.cloud.jobs import Task
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from schemas.vocabulary import Status
 from tests.simulated_api import SimulatedApi
 
@@ -407,6 +408,45 @@ async def test_a_token_grown_old_is_renewed_and_one_that_was_refused_is_replaced
     assert platform.asked() == {"refresh-token": 1, "login": 1, "operations": 1}
 
 
+class BrokenRefresh(Platform):
+    """Answers the call that refreshes a token with these bytes, while everything else works."""
+
+    answer: Answer | None = None
+
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        return self.answer if self.answer is not None and request.api == "refresh-token" else answer
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, b"<html>no such page</html>"), (502, b""), (200, b"{}")])
+async def test_where_tokens_cannot_be_refreshed_a_login_replaces_them(status: int, body: bytes) -> None:
+    platform = BrokenRefresh()
+    (device,) = platform.devices(1)
+    await platform.cloud.lookup(device.device_id)
+    platform.answer = Answer(status=status, headers={}, body=body)
+    platform.asked()
+
+    for _ in range(2):
+        platform.simulation.advance(2900.0)
+        await platform.cloud.lookup(device.device_id)
+
+        assert platform.asked() == {"refresh-token": 1, "login": 1, "operations": 1}
+
+
+async def test_a_refresh_that_is_told_to_wait_is_no_reason_to_log_in() -> None:
+    platform = BrokenRefresh()
+    (device,) = platform.devices(1)
+    await platform.cloud.lookup(device.device_id)
+    platform.answer = Answer(status=429, headers={}, body=b"")
+    platform.asked()
+    platform.simulation.advance(3700.0)
+
+    with pytest.raises(errors.Throttled):
+        await platform.cloud.lookup(device.device_id)
+
+    assert set(platform.asked()) == {"refresh-token"}
+
+
 async def test_many_lookups_at_once_log_in_once() -> None:
     platform = Platform()
     devices = platform.devices(10)
@@ -416,7 +456,7 @@ async def test_many_lookups_at_once_log_in_once() -> None:
     report = platform.simulation.tenant.requests.report()
     assert report["per_api"]["login"] == 1
     assert report["logins_at_once"] == 1
-    assert report["refused"] == {"signature": 0, "token": 0, "rate": 0}
+    assert report["refused"] == NOTHING_REFUSED
 
 
 async def test_nothing_that_is_asked_changes_anything() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from bridge.clouds.clock import VendorClock
-from bridge.clouds.errors import CloudError, Unanswered
+from bridge.clouds.errors import AuthRefused, CloudError, Unanswered
 from bridge.clouds.tokens import Token, Tokens
 from bridge.clouds.tuya.token import token_of
 from tests.virtual_time import in_virtual_time, now_ms
@@ -66,6 +66,56 @@ async def test_a_token_is_renewed_a_minute_before_its_end() -> None:
     assert (await store.get()).value == "token1"
     await asyncio.sleep(1.1)
     assert (await store.get()).value == "token2"
+
+
+@in_virtual_time
+async def test_a_token_is_used_to_its_end_while_renewing_it_fails() -> None:
+    issuer = Issuer()
+    store = tokens(issuer)
+    await store.get()
+    issuer.failures = [Unanswered("down", api="token") for _ in range(1000)]
+    await asyncio.sleep(7145)
+
+    found = await asyncio.gather(*(store.get() for _ in range(50)))
+
+    assert {token.value for token in found} == {"token1"}
+    assert issuer.fetches == 2
+    await asyncio.sleep(60)
+    with pytest.raises(Unanswered):
+        await store.get()
+
+
+@in_virtual_time
+async def test_renewing_that_fails_is_not_tried_for_every_request() -> None:
+    issuer = Issuer()
+    store = tokens(issuer)
+    await store.get()
+    issuer.failures = [Unanswered("down", api="token") for _ in range(3)]
+    await asyncio.sleep(7140)
+
+    for _ in range(450):
+        await asyncio.sleep(0.1)
+        found = await store.get()
+
+    assert (issuer.fetches, found.value) == (5, "token5")
+
+
+@in_virtual_time
+async def test_an_old_token_is_not_used_once_it_or_the_account_was_refused() -> None:
+    issuer = Issuer()
+    store = tokens(issuer)
+    token = await store.get()
+    await asyncio.sleep(7145)
+    issuer.failures = [AuthRefused("no", api="token")]
+    with pytest.raises(AuthRefused):
+        await store.get()
+
+    issuer.failures = [Unanswered("down", api="token"), Unanswered("down", api="token")]
+    assert (await store.get()).value == "token1"
+    store.reject(token)
+    with pytest.raises(Unanswered):
+        await store.get()
+    assert (await store.get()).value == "token5"
 
 
 @in_virtual_time

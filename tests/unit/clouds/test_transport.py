@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import traceback
+
 import pytest
 
+from bridge.clouds.errors import Unanswered
+from bridge.clouds.settings import ApiSettings
+from bridge.clouds.transport import HttpTransport
 from bridge.clouds.wire import Answer, Request, shown_target
 
 
@@ -25,3 +31,17 @@ def test_a_request_and_an_answer_do_not_print_what_they_carry() -> None:
     answer = Answer(status=200, headers={"set-cookie": "SECRET"}, body=b"SECRET")
 
     assert "SECRET" not in f"{request!r} {request} {answer!r} {answer}"
+
+
+@pytest.mark.parametrize("token", ["SECRET\u00e9", "SECRET\u4e2d", "SECRET\n", "SECRET\0"])
+async def test_a_header_that_cannot_be_sent_is_an_error_of_the_tree_and_is_not_shown(token: str) -> None:
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        transport = HttpTransport(ApiSettings(url=f"http://127.0.0.1:{port}", tls_verify=False))
+
+        with pytest.raises(Unanswered) as caught:
+            await transport.send(
+                Request(api="get", method="GET", target="/", headers={"access_token": token})
+            )
+
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))

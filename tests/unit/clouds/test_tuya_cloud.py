@@ -115,6 +115,35 @@ async def test_a_value_without_a_status_becomes_versions() -> None:
     ]
 
 
+NINES = "9" * 5000
+
+
+@in_virtual_time
+async def test_a_time_that_is_no_number_is_not_heeded() -> None:
+    model = TuyaModel(now_ms)
+    body = f'{{"success":true,"result":{{"type":0,"upgrade_status":0}},"t":"{NINES}"}}'
+    model.faults.append(Answer(status=200, headers={}, body=body.encode()))
+
+    assert (await observed(asked(model)))["0"].status == "idle"
+
+
+@in_virtual_time
+async def test_a_code_that_is_no_number_is_misunderstood() -> None:
+    model = TuyaModel(now_ms)
+    model.faults.append(Answer(status=200, headers={}, body=f'{{"success":false,"code":"{NINES}"}}'.encode()))
+
+    with pytest.raises(errors.SchemaMismatch):
+        await asked(model).lookup("dev1")
+
+
+@in_virtual_time
+async def test_a_timeout_beyond_any_is_not_told() -> None:
+    model = TuyaModel(now_ms)
+    model.firmware["dev1"] = {"type": 0, "upgrade_status": 5, "timeout": "99999999999999999999"}
+
+    assert (await observed(asked(model)))["0"].vendor_timeout_s is None
+
+
 @in_virtual_time
 async def test_a_timeout_brings_its_reason() -> None:
     model = TuyaModel(now_ms)
@@ -327,6 +356,18 @@ async def test_the_device_list_is_read_to_its_end_without_a_repeat() -> None:
         f"dev/{number}" for number in range(45)
     ]
     assert pages[0][0].product_id == "p1"
+
+
+@in_virtual_time
+async def test_a_page_of_devices_without_ids_does_not_end_the_list_as_if_it_were_empty() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": f"dev{number}"} for number in range(40)]
+    model.faults += [None, {"success": True, "result": [{"devId": f"dev{number}"} for number in range(20)]}]
+
+    with pytest.raises(errors.SchemaMismatch, match="has an id"):
+        [page async for page in asked(model, discovery="api").discover()]
+
+    assert model.asked["thing-devices"] == 2
 
 
 @in_virtual_time

@@ -12,6 +12,7 @@ import pytest
 from deploy.sandbox.cloud.broker_actions import BrokerActions
 from deploy.sandbox.cloud.control import Control
 from deploy.sandbox.cloud.faults import Actions
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from tests.unit.sandbox.simulation import Simulation
 
 
@@ -189,7 +190,7 @@ async def test_requests_are_told_for_the_only_account_unasked(sandbox: Sandbox) 
         "max_per_window": 0,
         "window_s": 1.0,
         "allowed_per_window": 50,
-        "refused": {"signature": 0, "token": 0, "rate": 0},
+        "refused": NOTHING_REFUSED,
         "logins_at_once": 0,
     }
 

@@ -269,14 +269,17 @@ async def test_a_request_with_a_wrong_part_is_refused(client: Client, how: dict[
 
 async def test_an_organization_that_nobody_knows_is_refused(client: Client) -> None:
     assert await client.no(FIRMWARES, {"action": "searchDeviceUpgrade", "orgId": "other"}, ANY) == 400
+    assert client.refused()["account"] == 1
 
 
 async def test_a_parameter_given_twice_is_refused(client: Client) -> None:
     assert await client.no(*DEVICES, ANY, extra="&action=searchDeviceUpgrade") == 1004
+    assert client.refused()["form"] == 1
 
 
 async def test_a_body_of_another_kind_is_refused(client: Client) -> None:
     assert await client.no(*DEVICES, ANY, headers={"content-type": "text/plain"}) == 1004
+    assert client.refused()["form"] == 1
     assert await client.no(*DEVICES, [1]) == 1004
 
 

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.sandbox.cloud.oceanconnect.account import OceanConnectAccount
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED
 from deploy.sandbox.cloud.systems import SYSTEMS, new_account
 from tests.unit.sandbox.simulation import Simulation
 
@@ -91,8 +92,11 @@ async def test_a_login_is_a_form_with_id_and_secret(client: Client) -> None:
     assert client.refused["signature"] == 1
     assert code(await client.log_in({"appId": client.account.app_id})) == (400, "102202")
     assert code(await client.log_in({"secret": "s"})) == (400, "102202")
+    assert client.refused["form"] == 2
     assert code(await client.log_in(client.fields | {"appId": "nobody"})) == (401, "100208")
+    assert client.refused["account"] == 1
     assert code(await client.log_in(kind="application/json")) == (400, "120015")
+    assert client.refused["form"] == 3
 
 
 async def test_only_the_last_token_is_valid(client: Client) -> None:
@@ -132,25 +136,26 @@ async def test_the_lifetime_comes_as_a_number_and_as_a_text(client: Client) -> N
 
 
 @pytest.mark.parametrize(
-    ("header", "value", "refusal"),
+    ("header", "value", "refusal", "kind"),
     [
-        ("app_key", None, (403, "1010005")),
-        ("app_key", "nobody", (403, "1010005")),
-        ("authorization", None, (403, "1010005")),
-        ("authorization", "Bearer wrong", (403, "1010005")),
-        ("authorization", "Basic {token}", (403, "1010005")),
-        ("content-type", None, (400, "120015")),
-        ("content-type", "text/plain", (400, "120015")),
+        ("app_key", None, (403, "1010005"), "account"),
+        ("app_key", "nobody", (403, "1010005"), "account"),
+        ("authorization", None, (403, "1010005"), "token"),
+        ("authorization", "Bearer wrong", (403, "1010005"), "token"),
+        ("authorization", "Basic {token}", (403, "1010005"), "token"),
+        ("content-type", None, (400, "120015"), "form"),
+        ("content-type", "text/plain", (400, "120015"), "form"),
     ],
 )
-async def test_a_header_that_is_wrong_is_refused(
-    client: Client, header: str, value: str | None, refusal: tuple[int, str]
+async def test_a_header_that_is_wrong_is_refused_and_counted(
+    client: Client, header: str, value: str | None, refusal: tuple[int, str], kind: str
 ) -> None:
     headers = {name: told for name, told in client.headers.items() if name != header}
     if value is not None:
         headers[header] = value.format(token=client.token)
 
     assert code(await client.get("/operations", headers)) == refusal
+    assert client.refused == NOTHING_REFUSED | {kind: 1}
 
 
 async def test_the_scheme_s_case_does_not_matter(client: Client) -> None:

@@ -7,12 +7,14 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import httpx
 import pytest
 
 from deploy.sandbox.cloud.fleet import Device
+from deploy.sandbox.cloud.request_log import NOTHING_REFUSED, RequestLog
 from deploy.sandbox.cloud.rest import Asked
 from deploy.sandbox.cloud.tuya.account import TuyaAccount
 from deploy.sandbox.cloud.tuya.door import sign
@@ -171,7 +173,7 @@ async def test_a_request_that_is_signed_wrongly_is_refused_and_counted(
     client: Client, how: dict[str, Any], code: int
 ) -> None:
     assert await client.code(firmware_of(client.simulation.fleet[0]), **how) == code
-    assert client.refused() == {"signature": 1, "token": 0, "rate": 0}
+    assert client.refused() == NOTHING_REFUSED | {"signature": 1}
 
 
 async def test_a_lower_case_signature_is_wrong(client: Client) -> None:
@@ -194,6 +196,12 @@ async def test_a_nonce_works_once(client: Client) -> None:
 
 async def test_an_unknown_client_is_told_so(client: Client) -> None:
     assert await client.code("/v1.0/token?grant_type=1", access_id="nobody") == 1005
+    assert client.refused() == NOTHING_REFUSED | {"account": 1}
+
+
+async def test_a_parameter_given_twice_is_refused_and_counted(client: Client) -> None:
+    assert await client.code("/v1.0/token?grant_type=1&grant_type=1") == 1109
+    assert client.refused() == NOTHING_REFUSED | {"form": 1}
 
 
 async def test_query_values_are_signed_decoded_and_sent_encoded(client: Client) -> None:
@@ -258,6 +266,24 @@ async def test_the_rate_limit_is_exact_in_every_second(client: Client) -> None:
     simulation.now_s += 0.5
     assert await client.result(target)
     assert simulation.tenant.requests.report()["max_per_s"] > ACCOUNT.rate_per_s
+
+
+def test_the_rate_limit_is_exact_in_whatever_order_requests_come() -> None:
+    for order in permutations((550, 600, 900, 1000, 1400, 1500)):
+        log = RequestLog(2.0)
+
+        served = [at_ms for at_ms in order if log.admit(at_ms)]
+
+        assert max(sum(end - 1000 < at_ms <= end for at_ms in served) for end in served) == 2
+        assert log.report()["max_per_s"] == 6
+
+
+def test_a_request_from_the_future_does_not_wipe_out_what_was_counted() -> None:
+    log = RequestLog(2.0)
+
+    verdicts = [log.admit(at_ms) for at_ms in (1000, 1100, 300_000, 1200)]
+
+    assert verdicts == [True, True, True, False]
 
 
 async def test_a_client_at_exactly_the_rate_is_never_refused(client: Client) -> None:
@@ -339,7 +365,7 @@ async def test_the_device_list_is_paged_by_the_last_id(client: Client) -> None:
 )
 async def test_requests_for_what_is_not_there_get_their_codes(client: Client, target: str, code: int) -> None:
     assert await client.code(target) == code
-    assert client.refused() == {"signature": 0, "token": 0, "rate": 0}
+    assert client.refused() == NOTHING_REFUSED
 
 
 async def test_a_removed_device_does_not_exist_any_more(simulation: Simulation, client: Client) -> None:
@@ -382,7 +408,7 @@ async def test_a_fifth_of_the_requests_gets_a_5xx(simulation: Simulation, client
             statuses.append((await client.ask(firmware_of(device))).status_code)
     failed = [status for status in statuses if status >= 500]
     assert 0.1 < len(failed) / len(statuses) < 0.3
-    assert client.refused() == {"signature": 0, "token": 0, "rate": 0}
+    assert client.refused() == NOTHING_REFUSED
 
 
 async def test_throttled_requests_are_told_in_both_ways_and_not_counted_as_refused(

@@ -125,7 +125,7 @@ def parameters_of(asked: Asked) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for name, value in query_pairs(asked.query):
         if name in parameters:
-            raise Refused(BAD_PARAMETER, f"invalid parameter: {name} is repeated")
+            raise Refused(BAD_PARAMETER, f"invalid parameter: {name} is repeated", "form")
         parameters[name] = value
     return parameters
 
@@ -134,13 +134,13 @@ def body_of(asked: Asked) -> dict[str, Any]:
     """Return the JSON object that a request carries."""
     kind = asked.headers.get("content-type", "").replace(" ", "").lower()
     if kind not in ("application/json", "application/json;charset=utf-8"):
-        raise Refused(BAD_PARAMETER, "invalid parameter: content-type")
+        raise Refused(BAD_PARAMETER, "invalid parameter: content-type", "form")
     try:
         body = msgspec.json.decode(asked.body)
     except msgspec.DecodeError:
         body = None
     if not isinstance(body, dict):
-        raise Refused(BAD_PARAMETER, "invalid parameter: the body is no JSON object")
+        raise Refused(BAD_PARAMETER, "invalid parameter: the body is no JSON object", "form")
     return body
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from urllib.parse import unquote
 
 from deploy.sandbox.cloud.hedwig.account import HedwigAccount
+from deploy.sandbox.cloud.request_log import RefusalKind
 from deploy.sandbox.cloud.rest import Asked
 from deploy.sandbox.cloud.rest_faults import Refused
 
@@ -68,9 +69,9 @@ class Door:
             if not parameters.get(name):
                 raise _refused(f"Missing{name}", f"{name} is mandatory for this action.", "signature")
         if parameters.get("Format", "XML") not in ("JSON", "XML"):
-            raise _refused("InvalidParameter.Format", "Specified parameter format is not valid.")
+            raise _refused("InvalidParameter.Format", "Specified parameter format is not valid.", "form")
         if parameters["Version"] not in VERSIONS:
-            raise _refused("InvalidVersion", "Specified parameter Version is not valid.")
+            raise _refused("InvalidVersion", "Specified parameter Version is not valid.", "form")
         if parameters["SignatureMethod"] != "HMAC-SHA1" or parameters["SignatureVersion"] != "1.0":
             raise _refused("InvalidSignatureMethod", "Specified signature method is not valid.", "signature")
         self._check_time(parameters["Timestamp"])
@@ -124,7 +125,7 @@ def parameters_of(asked: Asked) -> dict[str, str]:
         name, _, value = part.partition("=")
         name = unquote(name)
         if name in parameters:
-            raise _refused("InvalidParameter", f"Specified parameter {name} is repeated.")
+            raise _refused("InvalidParameter", f"Specified parameter {name} is repeated.", "form")
         parameters[name] = unquote(value)
     return parameters
 
@@ -150,5 +151,5 @@ def _percent(text: str) -> str:
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in text.encode())
 
 
-def _refused(code: str, text: str, kind: str | None = None) -> Refused:
-    return Refused(code, text, "signature" if kind else None, status=400)
+def _refused(code: str, text: str, kind: RefusalKind | None = None) -> Refused:
+    return Refused(code, text, kind, status=400)

@@ -103,11 +103,11 @@ def parameters_of(asked: Asked, takes: Literal["query", "body"]) -> Parameters:
     if not asked.body:
         return Parameters({}, typed=True)
     if asked.headers.get("content-type", "").split(";")[0] != "application/json":
-        raise Refused(1006, "not support content type")
+        raise Refused(1006, "not support content type", "form")
     try:
         values = msgspec.json.decode(asked.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         values = None
     if not isinstance(values, dict):
-        raise Refused(1109, "param is illegal: the body is not a JSON object")
+        raise Refused(1109, "param is illegal: the body is not a JSON object", "form")
     return Parameters(values, typed=True)

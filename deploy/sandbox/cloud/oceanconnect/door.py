@@ -28,14 +28,14 @@ def fields_of(asked: Asked) -> dict[str, str]:
     kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
     expected = _FORM if asked.path == LOGIN_PATH else _JSON
     if kind != expected:
-        raise Refused("120015", f"Bad request error: Content-Type is not {expected}", status=400)
+        raise Refused("120015", f"Bad request error: Content-Type is not {expected}", "form", status=400)
     try:
         text = asked.body.decode()
         told: Any = dict(query_pairs(text)) if kind == _FORM else json.loads(text)
     except ValueError:
         told = None
     if not isinstance(told, dict):
-        raise Refused("120015", "Bad request error.", status=400)
+        raise Refused("120015", "Bad request error.", "form", status=400)
     return {name: value for name, value in told.items() if isinstance(value, str) and value}
 
 
@@ -56,14 +56,14 @@ class Door:
         """Check who wants a token."""
         fields = fields_of(asked)
         if "secret" not in fields:
-            raise Refused("102202", "Required Parameter is null or empty.", status=400)
+            raise Refused("102202", "Required Parameter is null or empty.", "form", status=400)
         if not secrets.compare_digest(fields["secret"].encode(), self._account.secret.encode()):
             raise Refused("100208", "AppId or secret is not right.", "signature", status=401)
 
     def check_headers(self, asked: Asked) -> None:
         """Check what every business call carries beside its token."""
         if asked.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-            raise Refused("120015", f"Bad request error: Content-Type is not {_JSON}", status=400)
+            raise Refused("120015", f"Bad request error: Content-Type is not {_JSON}", "form", status=400)
 
     def check_token(self, asked: Asked) -> None:
         """Only the last token given out is valid."""
@@ -92,7 +92,7 @@ class Door:
         """Give out a token for the last refresh token."""
         given = fields_of(asked).get("refreshToken")
         if given is None:
-            raise Refused("102202", "Required Parameter is null or empty.", status=400)
+            raise Refused("102202", "Required Parameter is null or empty.", "form", status=400)
         if given != self._refresh or self._now_s() >= self._refresh_until_s:
             raise Refused("1010005", "App_key or access_token is invalid.", "token", status=403)
         return self.log_in()

@@ -53,7 +53,7 @@ class OceanConnectRest(RestSystem):
         if asked.path in (LOGIN_PATH, REFRESH_PATH):
             app_id = fields_of(asked).get("appId")
             if app_id is None:
-                raise Refused("102202", "Required Parameter is null or empty.", status=400)
+                raise Refused("102202", "Required Parameter is null or empty.", "form", status=400)
             unknown = Refused("100208", "AppId or secret is not right.", status=401)
         else:
             app_id = asked.headers.get("app_key")
@@ -198,7 +198,7 @@ def _parameters(call: Call, allowed: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in query_pairs(call.asked.query):
         if name not in allowed or name in found or not value:
-            raise Refused("120015", f"Bad request error: {name}", status=400)
+            raise Refused("120015", f"Bad request error: {name}", "form", status=400)
         found[name] = value
     return found
 

@@ -159,7 +159,7 @@ def query_parameters(query: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for name, value in query_pairs(query):
         if name in pairs:
-            raise Refused(1109, f"param is illegal: {name} is repeated")
+            raise Refused(1109, f"param is illegal: {name} is repeated", "form")
         pairs[name] = value
     return pairs
 
