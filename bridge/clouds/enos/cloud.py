@@ -27,7 +27,7 @@ from bridge.clouds.enos.paging import Turned, list_call, turn, walk
 from bridge.clouds.enos.reading import Reading
 from bridge.clouds.enos.settings import EnosApi, EnosCredentials
 from bridge.clouds.enos.token import login
-from bridge.clouds.errors import CloudError, DeviceNotFound, DeviceUnsupported, Unanswered
+from bridge.clouds.errors import CloudError, DeviceNotFound, DeviceUnsupported, Misunderstood, Unanswered
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Discovered, FirmwarePackage, Looked, Means
 
@@ -41,6 +41,9 @@ FIRMWARE_API: Final = "get-firmware"
 
 PAUSE_S: Final = STALE_MS / 1000 + 0.1
 """Between two readings that have to agree; the tenth makes up for clocks that count in whole milliseconds."""
+
+STRANGE_MOST: Final = 3
+"""Devices of one page whose tasks cannot be asked for; with more of them it is the API that is strange."""
 
 READINGS_MOST: Final = 4
 """A device that says something else each time is asked again later."""
@@ -74,6 +77,7 @@ class EnosCloud:
         self._devices = DeviceList(self._turn_to_devices, api=DEVICES_API)
         self._jobs = Jobs(account.name, self._ask_job, local_ms=self.clock.local_ms)
         self._agreement = Agreement(account.api.timed_out_words)
+        self._has_understood = False
 
     async def lookup(self, device_id: str) -> Looked:
         """Find the device's row and its tasks; again after two seconds where they tell of an end."""
@@ -135,16 +139,50 @@ class EnosCloud:
         askable = [row for row in rows if is_quotable(row.device_key or "")]
         if not askable:
             return [], []
-        told = await self._tasks_of(askable)
         agreed: list[Reading] = []
         doubtful: list[DeviceRow] = []
-        for row in askable:
+        for row, told in await self._told_of(askable):
             reading = self._agreement.read(row, told.of(row), asked_at_ms=told.asked_at_ms)
             if self._agreement.note(reading, at_ms=told.local_ms):
                 agreed.append(reading)
             else:
                 doubtful.append(row)
         return agreed, doubtful
+
+    async def _told_of(self, rows: Sequence[DeviceRow]) -> list[tuple[DeviceRow, _Told]]:
+        """Ask for the tasks of a page of devices together; where that is not understood, for those of either half.
+
+        So a device whose key alone is the trouble is found and left to the lookups, which no other device waits for.
+        Raises Misunderstood where it is more than a few, or nobody's tasks were ever understood.
+        """
+        told: list[tuple[DeviceRow, _Told]] = []
+        strange: list[DeviceRow] = []
+        waiting = [rows]
+        while waiting:
+            together = waiting.pop()
+            try:
+                answer = await self._tasks_of(together)
+            except Misunderstood as error:
+                if error.api != TASKS_API:
+                    raise
+                if len(together) > 1:
+                    middle = len(together) // 2
+                    waiting += [together[middle:], together[:middle]]
+                    continue
+                strange += together
+                if len(strange) > STRANGE_MOST or not (waiting or self._has_understood):
+                    raise
+                log.info(
+                    "listed_device_not_told",
+                    account=self._account.name,
+                    device_id=together[0].asset_id,
+                    error=error.error,
+                    code=error.code,
+                )
+            else:
+                self._has_understood = True
+                told += [(row, answer) for row in together]
+        return told
 
     async def _tasks_of(self, rows: Iterable[DeviceRow]) -> _Told:
         keys = sorted({row.device_key for row in rows if row.device_key is not None})

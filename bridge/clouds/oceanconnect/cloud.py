@@ -14,12 +14,13 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bridge.clouds.clock import VendorClock
 from bridge.clouds.device_file import device_ids
-from bridge.clouds.errors import DeviceNotFound
+from bridge.clouds.errors import CloudError, DeviceNotFound, Misunderstood
 from bridge.clouds.oceanconnect.answers import (
     CHANNELS,
     Operation,
@@ -34,6 +35,8 @@ from bridge.clouds.oceanconnect.telling import Telling
 from bridge.clouds.settings import ApiAccount
 from bridge.clouds.shape import Discovered, FirmwarePackage, Looked, Means
 from schemas import PHASES
+
+log = structlog.get_logger(__name__)
 
 DISCOVERY_AFTER_S: Final = 1.0
 """The first discovery lets the first sweep go before it: what that has read need not be asked for again."""
@@ -183,7 +186,8 @@ class OceanConnectCloud:
     async def _pass(self, *, every: bool = False) -> AsyncGenerator[ReadPage | None, None]:
         """Read all operations but those that sweeps have told of for good; `every`: nobody tells what is read here.
 
-        None stands for a page of the operation list. One at a time: the second finds most of its work done.
+        None stands for a page of the operation list. One at a time: the second finds most of its work done. While
+        one is left out because its answer is not understood, nothing is known of devices without a place.
         """
         async with self._passing:
             if every and self._book.is_complete:
@@ -194,12 +198,35 @@ class OceanConnectCloud:
                 async for page in listed:
                     operations |= _by_id(page)
                     yield None
+            unread: set[str] = set()
             for operation in newest_first(operations):
-                if not self._book.is_told(operation):
+                # What is older may be history for the devices of the one that cannot be read: it is not told.
+                if self._book.is_told(operation) or (operation.channel in unread and not every):
+                    continue
+                try:
                     async with aclosing(self._read(operation, tells=not every)) as pages:
                         async for read in pages:
                             yield read
-            self._book.complete(operations, seen_before=seen_before)
+                except Misunderstood as error:
+                    if error.api != SUB_OPERATIONS_API:
+                        raise
+                    unread.add(operation.channel)
+                    self._log_unread(operation, error)
+            if unread:
+                self._book.is_complete = False
+            else:
+                self._book.complete(operations, seen_before=seen_before)
+
+    def _log_unread(self, operation: Operation, error: CloudError) -> None:
+        log.warning(
+            "operation_unreadable",
+            account=self._account.name,
+            operation_id=operation.operation_id,
+            error=error.error,
+            code=error.code,
+            text=error.text,
+            remedy="report this answer; the operation's devices, and those of older ones in its channel, are not swept",
+        )
 
     async def _read(self, operation: Operation, *, tells: bool) -> AsyncGenerator[ReadPage, None]:
         is_settled = operation.is_final

@@ -431,6 +431,43 @@ async def test_a_sweep_leaves_out_what_the_second_reading_contradicts() -> None:
     assert set(found) == {"a2"}
 
 
+def refusing(model: EnosModel, *device_ids: str) -> None:
+    """No question about the tasks of these devices is answered with one of the documented codes."""
+    keys = [f'"dk-{device_id}"' for device_id in device_ids] + [
+        f"'dk-{device_id}'" for device_id in device_ids
+    ]
+    no = json_answer({"code": 24400, "msg": "bad expression"})
+    model.always = lambda request: (
+        no
+        if request.api == "search-task"
+        and any(key in msgspec.json.decode(request.body)["expression"] for key in keys)
+        else None
+    )
+
+
+async def test_a_sweep_goes_on_after_a_device_whose_tasks_cannot_be_asked_for() -> None:
+    model = model_of(*(f"a{number}" for number in range(25)))
+    refusing(model, "a7", "a24")
+    cloud = model.cloud(page_size=10)
+
+    assert len(await swept(cloud)) == 23
+    assert model.asked["search-task"] < 20
+    with pytest.raises(errors.SchemaMismatch):
+        await told(cloud, "a7")
+
+
+@pytest.mark.parametrize("devices", [1, 25])
+async def test_a_sweep_ends_soon_where_no_tasks_can_be_asked_for(devices: int) -> None:
+    ids = [f"a{number}" for number in range(devices)]
+    model = model_of(*ids)
+    refusing(model, *ids)
+
+    with pytest.raises(errors.SchemaMismatch):
+        await swept(model.cloud(page_size=10))
+
+    assert model.asked["search-task"] < 10
+
+
 async def test_a_sweep_gives_way_after_each_request() -> None:
     model = model_of(*(f"a{number}" for number in range(25)))
     model.tasks = [task(f"a{number}", status="failed") for number in range(25)]

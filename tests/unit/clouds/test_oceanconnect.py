@@ -387,6 +387,65 @@ async def test_packages_are_listed_by_what_they_are_for() -> None:
         [page async for page in platform.mine.calls.packages({"manufactureName": "Sandbox"})]
 
 
+class BrokenOperation(Platform):
+    """Answers with another list than it should where it is asked for the devices of one operation."""
+
+    broken: Task | None = None
+
+    async def send(self, request: Request) -> Answer:
+        answer = await super().send(request)
+        if self.broken is None or f"{self.broken.job.number:024x}" not in request.target:
+            return answer
+        return Answer(status=200, headers={}, body=b'{"data":"none"}')
+
+
+async def three_operations() -> tuple[BrokenOperation, list[str]]:
+    """One device in each, the second to be broken; the oldest is of the other channel, the third of the same."""
+    platform = BrokenOperation()
+    software, old, strange, new = platform.devices(4)
+    platform.upgrade(software, campaign="one", channel="software")
+    platform.upgrade(old, campaign="two")
+    platform.broken = platform.upgrade(strange, campaign="three")
+    platform.upgrade(strange, "failed", campaign="two")
+    platform.upgrade(new, campaign="four")
+    return platform, [device.device_id for device in (software, old, strange, new)]
+
+
+async def test_a_sweep_leaves_out_an_operation_that_is_not_understood_and_what_may_be_history_by_it() -> None:
+    platform, (software, old, strange, new) = await three_operations()
+
+    swept = await platform.sweep()
+
+    assert {looked.device_id for looked in swept} == {software, new}
+    assert not any(looked.is_whole for looked in swept), (
+        "the other channel may be in the one that was not read"
+    )
+    platform.broken = None
+    assert {software, old, strange, new} == {looked.device_id for looked in await platform.sweep()}
+
+
+async def test_a_new_operation_that_is_not_understood_takes_back_that_all_is_known() -> None:
+    platform = BrokenOperation()
+    one, other, strange = platform.devices(3)
+    platform.upgrade(one)
+    platform.upgrade(other)
+    await platform.sweep()
+    assert (await platform.cloud.lookup(one.device_id)).others
+    platform.broken = platform.upgrade(strange, campaign="two")
+
+    await platform.sweep()
+
+    assert not (await platform.cloud.lookup(one.device_id)).others, "the other may be in the one not read"
+
+
+async def test_discovery_lists_what_the_other_operations_name() -> None:
+    platform, (software, old, strange, new) = await three_operations()
+
+    found = [device.device_id async for page in platform.cloud.discover() for device in page]
+
+    assert set(found) == {software, old, strange, new}, "the strange one is in an older operation as well"
+
+
 async def test_a_token_grown_old_is_renewed_and_one_that_was_refused_is_replaced_by_a_login() -> None:
     platform = Platform()
     (device,) = platform.devices(1)
