@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import faulthandler
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -114,14 +116,16 @@ class Daemon:
         )
         try:
             self.port = server.bind()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             http = self._configuration.http
             log.error(
                 "http_not_bound",
                 host=http.host,
                 port=http.port,
                 error=str(error),
-                remedy="set http.port to a free port, or to 0",
+                remedy="set http.host to an address of this machine, such as 127.0.0.1"
+                if _is_of_the_host(error)
+                else "set http.port to a free port, or to 0",
             )
             return ExitCode.USAGE
         try:
@@ -283,6 +287,13 @@ class Daemon:
             | {supervisor.name: supervisor.status() for supervisor in self._supervisors},
             shared={name: statistics() for name, statistics in self._shared.items()},
         )
+
+
+def _is_of_the_host(error: OSError | UnicodeError) -> bool:
+    """Whether an address cannot be taken for its host: no such name, not even the form of one, or another machine's."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return True
+    return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:

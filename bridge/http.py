@@ -117,7 +117,10 @@ class HttpServer:
         )
 
     def bind(self) -> int:
-        """Take the address and return its port; raises OSError when somebody else has it."""
+        """Take the address and return its port.
+
+        Raises OSError when somebody else has it or there is none, UnicodeError for a host that cannot be a name.
+        """
         self._bound = _bind(self._settings.host, self._settings.port)
         port: int = self._bound.getsockname()[1]
         log.info("http_listening", host=self._settings.host, port=port)

@@ -302,9 +302,22 @@ async def test_taken_port_is_a_mistake_of_the_configuration() -> None:
 
     second = Process(http=HttpSettings(port=first.daemon.port))
 
-    assert await second.daemon.run() == ExitCode.USAGE
+    with structlog.testing.capture_logs() as lines:
+        assert await second.daemon.run() == ExitCode.USAGE
+    assert lines[0]["remedy"].startswith("set http.port")
     first.daemon.stop()
     await running
+
+
+@pytest.mark.parametrize("host", ["nohost!", "no..host", "192.0.2.1"])
+async def test_a_host_that_is_no_address_of_this_machine_is_named_as_the_mistake(host: str) -> None:
+    process = Process(http=HttpSettings(host=host, port=0))
+
+    with structlog.testing.capture_logs() as lines:
+        assert await process.daemon.run() == ExitCode.USAGE
+
+    assert lines[0]["event"] == "http_not_bound"
+    assert lines[0]["remedy"].startswith("set http.host")
 
 
 @pytest.mark.parametrize("reason", [ExitCode.USAGE, ExitCode.REFUSED])
