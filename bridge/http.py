@@ -87,7 +87,7 @@ class Pages:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _answer_status(self, _request: Request) -> Response:
-        return _json(self._status(), 200)
+        return _json(_in_milliseconds(msgspec.to_builtins(self._status(), enc_hook=str)), 200)
 
 
 class _Server(uvicorn.Server):
@@ -156,6 +156,17 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _in_milliseconds(shown: Any) -> Any:
+    """Round what is measured: sixteen digits of an age tell nobody more."""
+    if isinstance(shown, float):
+        return round(shown, 3)
+    if isinstance(shown, dict):
+        return {name: _in_milliseconds(value) for name, value in shown.items()}
+    if isinstance(shown, list | tuple):
+        return [_in_milliseconds(value) for value in shown]
+    return shown
 
 
 def _json(body: Any, code: int) -> Response:
