@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import faulthandler
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -27,7 +29,9 @@ from bridge.exit_codes import ExitCode
 from bridge.garbage import collect_seldom
 from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
+from bridge.kafka.library_reasons import LibraryReasons
 from bridge.kafka.reach import Outage
+from bridge.kafka.refusals import remedy_of_refusal
 from bridge.kafka.topics import TopicsRefused, ensure_topics
 from bridge.logs import Redactor
 from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
@@ -87,6 +91,7 @@ class Daemon:
         self._working = False
         self._started_at_ms = time.time_ns() // 1_000_000
         self._began = time.monotonic()
+        self._reasons = LibraryReasons()
         self._kafka = KafkaStatus(state="connecting", bootstrap_servers=configuration.kafka.bootstrap_servers)
         self.port: int | None = None
         """Where the pages are, once they are bound."""
@@ -111,14 +116,16 @@ class Daemon:
         )
         try:
             self.port = server.bind()
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             http = self._configuration.http
             log.error(
                 "http_not_bound",
                 host=http.host,
                 port=http.port,
                 error=str(error),
-                remedy="set http.port to a free port, or to 0",
+                remedy="set http.host to an address of this machine, such as 127.0.0.1"
+                if _is_of_the_host(error)
+                else "set http.port to a free port, or to 0",
             )
             return ExitCode.USAGE
         try:
@@ -128,7 +135,8 @@ class Daemon:
                 deadline_task = group.create_task(self._end_by(deadline), name="deadline")
                 try:
                     self._working = True
-                    await self._work()
+                    with self._reasons.heard():
+                        await self._work()
                 finally:
                     self._working = False
                     self.stop()
@@ -178,9 +186,11 @@ class Daemon:
             except (KafkaError, OSError, TimeoutError) as error:
                 pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
                 since_ms = self._kafka.unreachable_since_ms or time.time_ns() // 1_000_000
-                self._note_kafka("unreachable", attempts, error_text(error), since_ms=since_ms)
-                if error_text(error) != told or time.monotonic() - told_at >= TELL_AGAIN_S:
-                    told, told_at = error_text(error), time.monotonic()
+                cause = self._reasons.cause_of(error)
+                remedy = remedy_of_refusal(cause)
+                self._note_kafka("unreachable", attempts, error_text(cause), remedy=remedy, since_ms=since_ms)
+                if error_text(cause) != told or time.monotonic() - told_at >= TELL_AGAIN_S:
+                    told, told_at = error_text(cause), time.monotonic()
                     self._warn_unreachable(retry_in_s=pause_s)
                 await stopped_within(self._stop, pause_s)
             else:
@@ -204,7 +214,11 @@ class Daemon:
         outage, was_away = self._outage(), self._kafka.state == "unreachable"
         attempts = self._kafka.attempts
         if outage is not None and not was_away:
-            self._note_kafka("unreachable", attempts, outage.error, since_ms=outage.since_ms)
+            # That it is away the stages' requests say best, why only the library's log.
+            cause = self._reasons.latest
+            remedy = None if cause is None else remedy_of_refusal(cause)
+            error = outage.error if cause is None or remedy is None else error_text(cause)
+            self._note_kafka("unreachable", attempts, error, remedy=remedy, since_ms=outage.since_ms)
             self._warn_unreachable()
         elif outage is None and was_away and self._supervisors:
             self._note_kafka("ready", attempts, None)
@@ -215,7 +229,8 @@ class Daemon:
             "kafka_unreachable",
             bootstrap_servers=self._configuration.kafka.bootstrap_servers,
             error=self._kafka.last_error,
-            remedy="check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
+            remedy=self._kafka.remedy
+            or "check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
             **more,
         )
 
@@ -225,6 +240,7 @@ class Daemon:
         attempts: int,
         error: str | None,
         *,
+        remedy: str | None = None,
         since_ms: int | None = None,
     ) -> None:
         now_ms = time.time_ns() // 1_000_000
@@ -233,6 +249,7 @@ class Daemon:
             bootstrap_servers=self._configuration.kafka.bootstrap_servers,
             attempts=attempts,
             last_error=None if error is None else self._redact(error),
+            remedy=remedy,
             unreachable_since_ms=since_ms,
             ready_at_ms=now_ms if state == "ready" else None,
         )
@@ -270,6 +287,13 @@ class Daemon:
             | {supervisor.name: supervisor.status() for supervisor in self._supervisors},
             shared={name: statistics() for name, statistics in self._shared.items()},
         )
+
+
+def _is_of_the_host(error: OSError | UnicodeError) -> bool:
+    """Whether an address cannot be taken for its host: no such name, not even the form of one, or another machine's."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return True
+    return error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def run_daemon(configuration: Configuration, stages: Sequence[StageName], redact: Redactor) -> ExitCode:

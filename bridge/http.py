@@ -87,7 +87,7 @@ class Pages:
         return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def _answer_status(self, _request: Request) -> Response:
-        return _json(self._status(), 200)
+        return _json(_in_milliseconds(msgspec.to_builtins(self._status(), enc_hook=str)), 200)
 
 
 class _Server(uvicorn.Server):
@@ -117,7 +117,10 @@ class HttpServer:
         )
 
     def bind(self) -> int:
-        """Take the address and return its port; raises OSError when somebody else has it."""
+        """Take the address and return its port.
+
+        Raises OSError when somebody else has it or there is none, UnicodeError for a host that cannot be a name.
+        """
         self._bound = _bind(self._settings.host, self._settings.port)
         port: int = self._bound.getsockname()[1]
         log.info("http_listening", host=self._settings.host, port=port)
@@ -153,6 +156,17 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _in_milliseconds(shown: Any) -> Any:
+    """Round what is measured: sixteen digits of an age tell nobody more."""
+    if isinstance(shown, float):
+        return round(shown, 3)
+    if isinstance(shown, dict):
+        return {name: _in_milliseconds(value) for name, value in shown.items()}
+    if isinstance(shown, list | tuple):
+        return [_in_milliseconds(value) for value in shown]
+    return shown
 
 
 def _json(body: Any, code: int) -> Response:

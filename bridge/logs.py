@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bridge.config.settings import LogSettings
+from bridge.error_text import error_text
 from consumer.secret import Secret
 
 QUIET_LIBRARIES: Final = {
@@ -71,14 +72,30 @@ _AWAITED: Final = (
 )
 """How the Kafka library's errors begin that only mean: a broker is away."""
 
+_AWAITED_AT_LENGTH: Final = re.compile(
+    r"Exception in callback .*\bMessageAccumulator\b|Unexpected error in sender routine"
+)
+"""Those that come with a traceback of many screens. Whoever wrote hears of the trouble as well, and says so."""
+
+_ADDRESS: Final = re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE)
+
 
 class BrokersAreAwaited(logging.Filter):
     """A broker that cannot be reached is waited for: the Kafka library's error is a warning; errors are alarms."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Lower an error's level."""
-        if record.levelno == logging.ERROR and str(record.msg).startswith(_AWAITED):
+        """Lower an error's level, and tell a long one in one line."""
+        if record.levelno != logging.ERROR:
+            return True
+        told = str(record.msg)
+        if told.startswith(_AWAITED):
             record.levelno, record.levelname = logging.WARNING, "WARNING"
+        elif _AWAITED_AT_LENGTH.match(told):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            error = record.exc_info[1] if record.exc_info else None
+            line = told.partition("\n")[0]
+            record.msg, record.args = line if error is None else f"{line}: {error_text(error)}", ()
+            record.exc_info = record.exc_text = None
         return True
 
 
@@ -92,8 +109,9 @@ class Throttle(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log the record; it then tells how many like it were left out."""
-        # A message's template, not its text: the libraries keep those few, so this stays small.
-        key = (record.name, str(record.msg))
+        # A message's template, not its text: the libraries keep those few, so this stays small. asyncio writes what
+        # callback failed into it, with an address that is another one each time.
+        key = (record.name, _ADDRESS.sub("", str(record.msg)))
         now = self._clock()
         said_at, left_out = self._said.get(key, (-math.inf, 0))
         if now - said_at < REPEATED_AFTER_S:

@@ -16,6 +16,8 @@ class KafkaStatus(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bootstrap_servers: str
     attempts: int = 0
     last_error: str | None = None
+    remedy: str | None = None
+    """Where a key of the configuration is to be changed: which."""
     unreachable_since_ms: int | None = None
     ready_at_ms: int | None = None
     """Since when it answers."""

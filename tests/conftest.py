@@ -52,7 +52,9 @@ hypothesis.settings.load_profile("bridge")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "restarts_brokers: stops the run's brokers for a while; last in its file")
+    config.addinivalue_line(
+        "markers", "restarts_brokers: stops the run's brokers for a while; last in its file"
+    )
     # A run begun in the background of a script ignores Ctrl-C, and so would the programs that tests start and send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     secret_watch.begin()

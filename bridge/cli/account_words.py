@@ -6,7 +6,9 @@ import re
 from collections.abc import Container
 from typing import Final
 
+from bridge.cli.options import KEY_VARIABLE
 from bridge.cli.reasons import CONFIGURED_KEYS
+from bridge.config.environment import variable_of
 from bridge.config.gateway import NEW_ALIAS
 
 _OPTIONS: Final = {
@@ -37,6 +39,8 @@ class AccountWords:
             text = re.sub(rf"accounts\.{_ALIAS}\.{re.escape(key)}\b", option, text)
         if self._is_new:
             text = text.removeprefix(f"account {NEW_ALIAS}: ")
+            # The variable of a configuration's account of that name would only stand beside the option.
+            text = text.replace(variable_of(f"accounts.{NEW_ALIAS}.access_key"), KEY_VARIABLE)
             text = text.replace(
                 ", or say so by name: tls_verify = false", "; only a configuration can say otherwise"
             )

@@ -18,7 +18,8 @@ from cyclopts import Parameter
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
-from bridge.clouds.errors import NO_REMEDY, CloudError, DeviceNotFound, SchemaMismatch, Throttled, Unanswered
+from bridge.cli.remedies import remedy_for_command
+from bridge.clouds.errors import CloudError, DeviceNotFound, SchemaMismatch, Throttled, Unanswered
 from bridge.clouds.settings import AnyAccount, secrets_of
 from bridge.clouds.shape import Means
 from bridge.clouds.transport import HttpTransport
@@ -102,12 +103,12 @@ async def _with_means(account: AnyAccount, work: Callable[[Means], Awaitable[T]]
 def _failure(account: AnyAccount, error: CloudError, acting: str) -> CommandFailed:
     was_sent = error.api == acting
     said = f"{account.name}: {printable(str(error))}."
+    told = remedy_for_command(error.remedy, account.name)
+    remedy = "" if told is None else f" Remedy: {told}."
     if isinstance(error, Unanswered | SchemaMismatch):
         code = ExitCode.UNREACHABLE if isinstance(error, Unanswered) else ExitCode.DATA
-        return CommandFailed(code, f"{said} {NOT_KNOWN if was_sent else NOTHING_DONE}")
+        return CommandFailed(code, f"{said} {NOT_KNOWN if was_sent else NOTHING_DONE + remedy}")
     if isinstance(error, Throttled):
         return CommandFailed(ExitCode.REFUSED, f"{said} {NOTHING_DONE} Try again in a minute.")
     code = ExitCode.DATA if isinstance(error, DeviceNotFound) else ExitCode.REFUSED
-    # What the bridge tries again by itself, a command does not.
-    remedy = "" if error.remedy == NO_REMEDY else f" Remedy: {error.remedy}."
     return CommandFailed(code, f"{said} {NOTHING_DONE}{remedy}")

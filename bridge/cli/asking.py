@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import uvloop
 from cyclopts import Parameter
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
+from bridge.cli.remedies import remedy_for_command
 from bridge.clouds.errors import AccountStopped, CloudError, DeviceNotFound, Misunderstood, Unanswered
 from bridge.clouds.registry import kind_of, open_cloud
 from bridge.clouds.settings import AnyAccount, secrets_of
@@ -29,8 +30,6 @@ T = TypeVar("T")
 AskedAccount = Annotated[
     str | None, Parameter(name="--account", help="Which account; needed where several have an api.")
 ]
-
-_RESTART: Final = ", and start the bridge again"
 
 
 def account_to_ask(config: Path, name: str | None) -> AnyAccount:
@@ -95,6 +94,5 @@ def _exit_code(error: CloudError) -> ExitCode:
 def _sentence(account: AnyAccount, error: CloudError) -> str:
     """Say what happened, and what to do where there is something."""
     told = f"{account.name}: {printable(str(error))}."
-    if error.remedy.startswith("none"):
-        return f"{told} Try again later."
-    return f"{told} Remedy: {error.remedy.replace(_RESTART, '')}."
+    remedy = remedy_for_command(error.remedy, account.name)
+    return f"{told} Try again later." if remedy is None else f"{told} Remedy: {remedy}."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import ssl
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,6 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
@@ -25,11 +24,14 @@ from aiokafka.errors import (
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.options import DEFAULT_CONFIG
+from bridge.cli.remedies import remedy_for_command
 from bridge.config import load_accounts, load_kafka
 from bridge.config.problems import ConfigurationError
 from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.kafka.clients import client_arguments, consumer_arguments
+from bridge.kafka.library_reasons import LibraryReasons
+from bridge.kafka.refusals import problem_of_certificate
 from bridge.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
@@ -65,52 +67,31 @@ def account_names(config: Path) -> frozenset[str]:
 
 def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
     """Run one command's work; a broker that does not answer is told in one sentence."""
-    reasons = _Reasons()
+    reasons = LibraryReasons()
     try:
-        with reasons.of_library(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with reasons.heard(alone=True), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        told = reasons.latest if isinstance(error, KafkaConnectionError) and reasons.latest else error
+        told = reasons.cause_of(error)
         where = f"Kafka at {settings.bootstrap_servers}"
         if isinstance(told, _REFUSALS):
             raise CommandFailed(
                 ExitCode.REFUSED,
                 f"{where} refuses ({error_text(told)}). Check kafka.security, the credentials, and what they may do.",
             ) from error
+        if isinstance(told, ssl.SSLCertVerificationError):
+            problem, remedy = problem_of_certificate(told)
+            raise CommandFailed(
+                ExitCode.UNREACHABLE,
+                f"{where} shows a certificate that {problem}. Remedy: {remedy_for_command(remedy)}.",
+            ) from error
         raise CommandFailed(
             ExitCode.UNREACHABLE,
             f"{where} does not answer ({error_text(told)}). Check that it runs, and kafka.bootstrap_servers,"
             " kafka.security and the credentials.",
         ) from error
-
-
-class _Reasons(logging.Handler):
-    """Keeps the latest error that the library logs and does not raise: it raises only that it cannot connect.
-
-    Nothing of it is shown as it comes: the sentence at the end says it once.
-    """
-
-    latest: BaseException | None = None
-
-    @contextlib.contextmanager
-    def of_library(self) -> Iterator[None]:
-        """Take what the library logs meanwhile."""
-        library = logging.getLogger("aiokafka")
-        before = library.handlers[:], library.propagate, library.level
-        library.handlers[:], library.propagate = [self], False
-        library.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            library.handlers[:], library.propagate = before[0], before[1]
-            library.setLevel(before[2])
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Look for the error among the record's arguments."""
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        self.latest = next((each for each in arguments if isinstance(each, BaseException)), self.latest)
 
 
 async def partitions_of(settings: KafkaSettings, topic: str) -> int:

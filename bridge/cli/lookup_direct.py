@@ -11,7 +11,8 @@ import uvloop
 
 from bridge.cli.failure import CommandFailed
 from bridge.cli.lookup_answer import Answered
-from bridge.clouds.errors import NO_REMEDY, CloudError
+from bridge.cli.remedies import remedy_for_command
+from bridge.clouds.errors import CloudError
 from bridge.clouds.registry import kind_of, open_cloud
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Means
@@ -85,5 +86,5 @@ def _failed(account: AnyAccount, device_id: str, error: CloudError) -> Answered:
         error=error.error,
         code=error.code,
         text=error.text,
-        remedy=None if error.remedy == NO_REMEDY else error.remedy,
+        remedy=remedy_for_command(error.remedy, account.name),
     )

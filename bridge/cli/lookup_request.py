@@ -18,7 +18,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from bridge.cli.failure import CommandFailed
 from bridge.cli.kafka import open_reader, partitions_of
 from bridge.cli.lookup_answer import Answered
-from bridge.clouds.errors import REMEDIES
+from bridge.cli.remedies import remedy_for_command
+from bridge.clouds.errors import NO_REMEDY, REMEDIES
 from bridge.clouds.settings import AnyAccount
 from bridge.exit_codes import ExitCode
 from bridge.kafka.settings import KafkaSettings
@@ -113,7 +114,7 @@ def _answered(account: AnyAccount, answer: Observation, before: deque[Observatio
         error=error,
         code=words.get("code"),
         text=words.get("msg"),
-        remedy=REMEDIES.get(error),
+        remedy=remedy_for_command(REMEDIES.get(error, NO_REMEDY), account.name, bridge_asked=True),
         # Whoever else waited for the device shares the asking; the observations carry the newest of their ids.
         observations=tuple(
             each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -36,9 +37,12 @@ _CHANNEL: Final = re.compile(r"event|event-test|notice|(persistent://)?[^/:\s]+/
 MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "filter_protocols"})
 """Every other number is a time, a size or a rate that stops or spins something when it is zero."""
 
-LEAST: Final[Mapping[str, int]] = {"receive_ahead_messages": 100}
+LEAST: Final[Mapping[str, int]] = {"receive_ahead_messages": 100, "session_timeout_s": 6}
 """A topic's source partitions share what is received ahead, some eleven of them: with less each entry waits for a
-question of its own."""
+question of its own. The session timeout's is the brokers' default of `group.min.session.timeout.ms`."""
+MOST: Final[Mapping[str, int]] = {"session_timeout_s": 30 * 60, "transaction_timeout_s": 15 * 60}
+"""The brokers' defaults of `group.max.session.timeout.ms` and `transaction.max.timeout.ms`: they refuse what is above,
+and then nothing is ever folded."""
 HIGHEST_PORT: Final = 65535
 HIGHEST_PERCENT: Final = 100
 
@@ -254,7 +258,7 @@ def warnings(
 
 
 def check_numbers(path: str, values: Values, report: Report) -> None:
-    """Numbers are positive, but for the few that mean something at zero, and some that need more."""
+    """Numbers are positive, but for the few that mean something at zero, and within what some are limited to."""
     for key, value in values.items():
         numbers = value if isinstance(value, tuple) else (value,)
         for number in numbers:
@@ -262,6 +266,9 @@ def check_numbers(path: str, values: Values, report: Report) -> None:
                 continue
             if number < LEAST.get(key, 0) or (number == 0 and key not in MAY_BE_ZERO):
                 report(f"{path}.{key}", "is too small", _enough(key))
+                break
+            if number > MOST.get(key, math.inf):
+                report(f"{path}.{key}", "is too large", f"Use {MOST[key]} or less")
                 break
 
 

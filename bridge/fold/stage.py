@@ -28,6 +28,7 @@ from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.reach import Reach
+from bridge.kafka.refusals import remedy_of_refusal
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
 from bridge.stopping import stopped_within
@@ -45,6 +46,8 @@ _RETRY_S: Final = 1.0
 _FIRST_PAUSE_S: Final = 0.1
 _LAST_PAUSE_S: Final = 10.0
 """Between two take-overs of a partition: what failed once must not wait, what fails each time must not spin."""
+_REFUSED_PAUSE_S: Final = 60.0
+"""What the brokers refuse for a setting's sake they refuse again, unless somebody changes theirs."""
 _BROKER_TROUBLE: Final = (KafkaError, OSError, TimeoutError)
 _FINISH_WITHIN_S: Final = 3.0
 """A revoked worker may finish its transaction; well under any session timeout."""
@@ -119,14 +122,22 @@ class Fold(ConsumerRebalanceListener):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fold until `stop`; the consumer and everything it owned are rebuilt after an error of the brokers."""
+        retry_s = _RETRY_S
         while not stop.is_set():
             try:
                 await self._run_consumer(stop)
             except _BROKER_TROUBLE as error:
+                remedy = remedy_of_refusal(error)
+                retry_s = _longer(retry_s, remedy)
                 self._counts["consumer_restarts"] += 1
-                self._problem = error_text(error)
-                log.warning("fold_consumer_failed", error=error_text(error), retry_s=_RETRY_S)
-                await stopped_within(stop, _RETRY_S)
+                self._problem = _problem(error, remedy)
+                log.warning(
+                    "fold_consumer_failed",
+                    error=error_text(error),
+                    retry_s=retry_s,
+                    remedy=remedy or "none, it is tried again by itself",
+                )
+                await stopped_within(stop, retry_s)
 
     async def _run_consumer(self, stop: asyncio.Event) -> None:
         settings = self._ownership.settings
@@ -197,14 +208,16 @@ class Fold(ConsumerRebalanceListener):
         store = self._stores.setdefault(place.partition, Store(place.partition))
         self._released_at.pop(place.partition, None)
         pace = BackgroundPace(self._rates)
-        pause_s = _FIRST_PAUSE_S
+        pause_s, retry_s = _FIRST_PAUSE_S, _RETRY_S
         hole_at: int | None = None
         while not owned.is_revoked:
             try:
                 worker, producer = await take_over(self._ownership, consumer, place, store, pace)
             except _BROKER_TROUBLE as error:
+                remedy = remedy_of_refusal(error)
+                retry_s = _longer(retry_s, remedy)
                 self._counts["takeover_retries"] += 1
-                self._problem = f"partition {place.partition} cannot be taken over: {error_text(error)}"
+                self._problem = f"partition {place.partition} cannot be taken over: {_problem(error, remedy)}"
                 if self._takeover_trouble != error_text(error):
                     # Once for all partitions: they wait for the same brokers, and try every second.
                     self._takeover_trouble = error_text(error)
@@ -212,9 +225,9 @@ class Fold(ConsumerRebalanceListener):
                         "take_over_failed",
                         partition=place.partition,
                         error=error_text(error),
-                        remedy="none, it is tried again by itself, like those of other partitions",
+                        remedy=remedy or "none, it is tried again by itself, like those of other partitions",
                     )
-                await asyncio.sleep(_RETRY_S)
+                await asyncio.sleep(retry_s)
                 continue
             self._takeover_trouble = None
 
@@ -279,6 +292,15 @@ class Fold(ConsumerRebalanceListener):
 
     def _place(self, number: int) -> TopicPartition:
         return TopicPartition(self._ownership.topics.observations, number)
+
+
+def _longer(pause_s: float, remedy: str | None) -> float:
+    """Return the next pause: what passes by itself is tried soon, what is refused less and less often."""
+    return _RETRY_S if remedy is None else min(2 * pause_s, _REFUSED_PAUSE_S)
+
+
+def _problem(error: BaseException, remedy: str | None) -> str:
+    return error_text(error) if remedy is None else f"{error_text(error)}: {remedy}"
 
 
 def _own_assignor() -> type[StickyPartitionAssignor]:

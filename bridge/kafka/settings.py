@@ -31,4 +31,4 @@ class KafkaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session_timeout_s: float = 30.0
     """A copy that is silent for this long is replaced by another; the brokers allow 6 s to 30 min."""
     transaction_timeout_s: float = 15.0
-    """A transaction left open by a copy that died is ended by the brokers after this."""
+    """A transaction left open by a copy that died is ended by the brokers after this; they allow up to 15 min."""

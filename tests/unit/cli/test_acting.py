@@ -250,7 +250,9 @@ def test_a_login_that_fails_did_nothing(house: House, capsys: pytest.CaptureFixt
 
     assert house.run(*house.command(), "--yes") == 4
 
-    assert "Nothing was done." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Nothing was done. Remedy: try again later; if it lasts, check accounts." in told
+    assert ".api.url, and that its host can be reached." in told
     assert house.acted() == []
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socketserver
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 
 from bridge.cli import run_command
 from bridge.cli.console import terminal_json
@@ -198,6 +203,37 @@ def test_file_that_does_not_exist_is_told_whatever_the_environment_says(
     assert len(told) == 2
 
 
+def test_a_certificate_of_kafka_s_that_is_not_trusted_names_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, ours = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.issue_cert("127.0.0.1").configure_cert(context)
+
+    class Handshake(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                context.wrap_socket(self.request, server_side=True).close()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handshake) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("OTA_BRIDGE__KAFKA__BOOTSTRAP_SERVERS", f"127.0.0.1:{server.server_address[1]}")
+        monkeypatch.setenv("OTA_BRIDGE__KAFKA__SECURITY", "ssl")
+        monkeypatch.setenv("OTA_BRIDGE__KAFKA__CA_FILE", "ca.pem")
+
+        assert run_command(["state", "x"]) == 4
+        server.shutdown()
+
+    told = capsys.readouterr().err
+    assert (
+        "shows a certificate that comes from an authority not trusted here. Remedy: set kafka.ca_file to"
+        in told
+    )
+    assert "start the bridge again" not in told
+
+
 @pytest.mark.parametrize("arguments", [["topics", "create"], ["topics", "check"], ["events"], ["state", "x"]])
 def test_kafka_that_does_not_answer_ends_with_4_and_one_sentence(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -255,6 +291,7 @@ def test_simple_commands_load_nothing_heavy() -> None:
 
 WRITES_FOR_EVER = """
 import sys
+import threading
 from bridge.cli import run_command, state
 from bridge.cli.console import console, write_json
 def written(_settings, work):

@@ -393,6 +393,7 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         ({"--access-key-file": str(tmp_path / "short.txt")}, "short.txt, which has 5 characters"),
         ({"--url": ACCESS_KEY}, "--url: is not a complete address"),
         ({"--access-key-file": ACCESS_KEY}, "--access-key-file: no such file in"),
+        ({"--access-key-file": "nothing.txt"}, "the secret itself may be in OTA_BRIDGE_ACCESS_KEY"),
         ({"--access-key-file": "/"}, "--access-key-file: names /, which is not a file"),
         ({"--ca-file": "nothing.pem"}, "--ca-file: names"),
         ({"--topic": "a:b"}, "--topic: does not name channels"),
@@ -402,6 +403,7 @@ def test_mistakes_in_options_are_told_by_the_options_names(
         complaint = capsys.readouterr().err
         assert told in complaint
         assert "accounts.listen" not in complaint
+        assert "ACCOUNTS__LISTEN" not in complaint
         assert "configuration file" not in complaint
         assert ACCESS_KEY not in complaint
 

@@ -15,6 +15,8 @@ from bridge.cli import lookup_direct, run_command
 from bridge.cli.looked_lines import looked_tables
 from bridge.cli.lookup_answer import Answered
 from bridge.cli.lookup_request import _answered
+from bridge.cli.remedies import remedy_for_command
+from bridge.clouds.errors import REMEDIES
 from bridge.clouds.registry import open_cloud
 from bridge.clouds.settings import secrets_of
 from bridge.clouds.shape import Cloud, Means
@@ -142,7 +144,25 @@ def test_a_cloud_that_does_not_answer_ends_with_4(
     api.simulation.faults.replace({knob: 1.0})
 
     assert run_command(["lookup", device_of(api), "--direct", "--no-json"]) == code
-    assert "retry" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "retry" in told
+    assert f"Remedy: try again later; if it lasts, check accounts.{ACCOUNT}.api.url" in told
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        *REMEDIES.values(),
+        "correct the account's api.url, and start the bridge again",
+        "name the PEM files of a certificate and of its key without a password, and start the bridge again",
+    ],
+)
+def test_a_command_s_remedy_speaks_of_no_bridge_and_of_the_account_by_name(remedy: str) -> None:
+    told = remedy_for_command(remedy, "my-project")
+
+    assert told
+    for daemons in ("by itself", "start the bridge", "noticed within", "account's api."):
+        assert daemons not in told
 
 
 def test_no_secret_is_shown(api: SimulatedApi, capsys: pytest.CaptureFixture[str]) -> None:

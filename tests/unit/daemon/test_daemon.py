@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 import structlog
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 
 from bridge.config import Configuration, HttpSettings, LogSettings
 from bridge.daemon import Daemon
@@ -180,6 +182,58 @@ async def test_later_outage_of_kafka_is_shown_and_told_once_and_so_is_its_end() 
     assert await running == ExitCode.OK
 
 
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(
+        1, "certificate verify failed: unable to get local issuer certificate"
+    )
+    error.verify_code, error.verify_message = 20, "unable to get local issuer certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("logged", "key"),
+    [
+        (untrusted(), "kafka.ca_file"),
+        (SaslAuthenticationFailed("Authentication failed: invalid credentials"), "kafka.password_file"),
+        (ConnectionRefusedError(111, "Connect call failed"), None),
+    ],
+)
+@pytest.mark.parametrize("at_start", [True, False])
+async def test_why_kafka_cannot_be_reached_is_what_its_library_only_logs(
+    logged: Exception, key: str | None, *, at_start: bool
+) -> None:
+    tried, may_pass = 0, not at_start
+
+    async def check() -> None:
+        nonlocal tried
+        if not may_pass:
+            logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "kafka-1", 9093, logged)
+            tried += 1
+            raise KafkaConnectionError("Unable to bootstrap from [('kafka-1', 9093)]")
+
+    process = Process(FakeStage("fold"), check_topics=check)
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(process.daemon.run())
+        await process.until(process.all_running if may_pass else lambda: tried > 1)
+        if not at_start:
+            logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "kafka-1", 9093, logged)
+            process.outage = Outage(since_ms=1_700_000_000_000, error="no answer")
+        kafka = (await status_of(process.daemon))["kafka"]
+        process.daemon.stop()
+        await running
+
+    (told,) = [line for line in lines if line["event"] == "kafka_unreachable"]
+    assert kafka["last_error"] == told["error"]
+    if key is not None:
+        assert type(logged).__name__ in kafka["last_error"]
+        assert key in kafka["remedy"] == told["remedy"]
+    else:
+        # Later an outage is told by what the stages' own requests met.
+        assert kafka["last_error"].startswith("ConnectionRefusedError" if at_start else "no answer")
+        assert "remedy" not in kafka
+        assert told["remedy"].startswith("check that Kafka runs")
+
+
 async def test_stop_is_obeyed_while_kafka_does_not_answer() -> None:
     asked = asyncio.Event()
 
@@ -248,9 +302,22 @@ async def test_taken_port_is_a_mistake_of_the_configuration() -> None:
 
     second = Process(http=HttpSettings(port=first.daemon.port))
 
-    assert await second.daemon.run() == ExitCode.USAGE
+    with structlog.testing.capture_logs() as lines:
+        assert await second.daemon.run() == ExitCode.USAGE
+    assert lines[0]["remedy"].startswith("set http.port")
     first.daemon.stop()
     await running
+
+
+@pytest.mark.parametrize("host", ["nohost!", "no..host", "192.0.2.1"])
+async def test_a_host_that_is_no_address_of_this_machine_is_named_as_the_mistake(host: str) -> None:
+    process = Process(http=HttpSettings(host=host, port=0))
+
+    with structlog.testing.capture_logs() as lines:
+        assert await process.daemon.run() == ExitCode.USAGE
+
+    assert lines[0]["event"] == "http_not_bound"
+    assert lines[0]["remedy"].startswith("set http.host")
 
 
 @pytest.mark.parametrize("reason", [ExitCode.USAGE, ExitCode.REFUSED])

@@ -32,6 +32,7 @@ class Shown(msgspec.Struct, frozen=True):
 
     received: int
     key: Secret
+    alive_age_s: tuple[float, ...] = (12.345678901234567,)
 
 
 def pages(*, alive: bool = True, lag: LoopLag | None = None, show_status: bool = True) -> Pages:
@@ -85,6 +86,13 @@ async def test_status_shows_the_stages_statistics_and_no_secret() -> None:
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["stages"]["consumer"]["received"] == 7
     assert "hunter2" not in answer.text
+
+
+async def test_status_shows_what_is_measured_to_the_millisecond() -> None:
+    async with client(pages()) as http:
+        answer = await http.get("/status")
+
+    assert answer.json()["stages"]["consumer"]["alive_age_s"] == [12.346]
 
 
 async def test_status_can_be_switched_off() -> None:

@@ -198,6 +198,47 @@ def test_a_broker_that_is_away_is_no_alarm_of_the_librarys(
     assert json.loads(stream.getvalue())["level"] == "warning"
 
 
+@pytest.mark.parametrize(
+    ("library", "message"),
+    [
+        (
+            "asyncio",
+            "Exception in callback <function MessageAccumulator.add.<locals>.cb at 0x{address:x}>\nhandle: <Handle cb>",
+        ),
+        ("aiokafka.producer.sender", "Unexpected error in sender routine"),
+    ],
+)
+def test_an_outage_fills_no_screens_with_what_the_library_had_still_under_way(
+    library: str, message: str
+) -> None:
+    stream = configured("json")
+
+    for address in range(0x7F3B00000000, 0x7F3B00000050):
+        try:
+            raise KeyError(f"a batch at {address:#x}")
+        except KeyError:
+            logging.getLogger(library).exception(message.format(address=address))
+
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert line["level"] == "warning"
+    assert line["event"].endswith(": KeyError: 'a batch at 0x7f3b00000000'")
+    assert "\n" not in line["event"]
+    assert "exception" not in line
+
+
+def test_other_callbacks_that_fail_are_errors_with_their_traceback() -> None:
+    stream = configured("json")
+
+    try:
+        raise KeyError("ours")
+    except KeyError:
+        logging.getLogger("asyncio").exception("Exception in callback <function Fold.run at 0x7f3b00000000>")
+
+    line = json.loads(stream.getvalue())
+    assert line["level"] == "error"
+    assert "Traceback" in line["exception"]
+
+
 def test_level_holds_for_everybody_and_chatty_libraries_stay_quiet() -> None:
     stream = configured("json", "info")
 
@@ -233,6 +274,8 @@ def test_library_that_repeats_itself_is_heard_now_and_then() -> None:
     assert said("no node %s", 4) == "no node 4 (and 2 more like this)"
     now += REPEATED_AFTER_S
     assert said("no node %s", 5) == "no node 5"
+    assert said("Exception in callback <function f at 0x7f3b1>") is not None
+    assert said("Exception in callback <function f at 0x7f3b2>") is None
 
 
 def test_warnings_are_logged() -> None:
