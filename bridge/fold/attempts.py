@@ -147,7 +147,8 @@ def _active_in_attempt(
     channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int
 ) -> None:
     """R3, R4: a pending or active answer raises the open attempt, or ends it where it names another."""
-    if not names_another(channel, observation):
+    attempt = channel.open_attempt
+    if attempt is not None and not names_another(channel, observation):
         if lags_adopted_success(channel, observation, asked_at_ms):
             channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
             return
@@ -157,7 +158,12 @@ def _active_in_attempt(
                 outcomes.end_replaced(channel, asked_at_ms)
                 _open(channel, observation, status, asked_at_ms)
             return
-        channel.not_seen()
+        if not _denies_from_version(channel, observation):
+            channel.not_seen()
+        elif channel.twice(
+            f"from {observation.current_version}", asked_at_ms, channel.turn.policy.twice_apart_s
+        ):
+            channel.update_attempt(replace(attempt, from_version=observation.current_version))
         _fill(channel, observation)
         _raise(channel, observation, status, asked_at_ms, confirmed=True)
         _progress(channel, observation.progress, may_fall=False)
@@ -264,6 +270,19 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
         channel.shown = replace(channel.shown, needs_confirmation=observation.needs_confirmation)
     if observation.vendor_timeout_s is not None:
         channel.book.vendor_timeout_s = observation.vendor_timeout_s
+
+
+def _denies_from_version(channel: ChannelTurn, observation: Observation) -> bool:
+    """R3, versions: whether another version runs, while it is still loaded, than the one taken for the old one.
+
+    Of an attempt without a target: nothing else would ever correct it, and its success would look like a mismatch.
+    """
+    attempt, current = channel.open_attempt, observation.current_version
+    if attempt is None or attempt.target_version is not None or observation.target_version is not None:
+        return False
+
+    is_loading = observation.status == "downloading" and channel.shown.claimed is None
+    return is_loading and None not in (attempt.from_version, current) and current != attempt.from_version
 
 
 def _learn_package(channel: ChannelTurn, observation: Observation) -> None:

@@ -233,6 +233,33 @@ def test_without_a_target_an_active_answer_does_not_replace_from_version() -> No
     assert story.channel().attempt.from_version == "1.0"
 
 
+def test_without_a_target_two_answers_from_the_download_correct_from_version() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.1")  # the cloud was wrong for a while
+    story.push(100, "downloading")
+
+    story.answer(110, "downloading", now="1.0")
+    assert story.channel().attempt.from_version == "1.1", "one answer may be an old one"
+    story.answer(200, "downloading", now="1.0")
+    assert story.channel().attempt.from_version == "1.0"
+
+    story.claim(300, "succeeded")
+    story.online(305)
+    story.answer(310, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed) == ("succeeded", True)
+
+
+def test_after_a_claim_answers_from_the_download_correct_nothing() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.claim(100, "succeeded")
+
+    for at_s in (110, 200):
+        story.answer(at_s, "downloading", now="1.1")
+
+    assert story.channel().attempt.from_version == "1.0"
+
+
 def test_from_version_is_replaced_by_an_active_answer_with_another_version_than_the_target() -> None:
     story = upgrading(target="1.1")
 
