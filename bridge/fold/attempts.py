@@ -163,7 +163,11 @@ def _active_in_attempt(
         elif channel.twice(
             f"from {observation.current_version}", asked_at_ms, channel.turn.policy.twice_apart_s
         ):
-            channel.update_attempt(replace(attempt, from_version=observation.current_version))
+            if observation.status == "downloading":
+                channel.update_attempt(replace(attempt, from_version=observation.current_version))
+            else:
+                # It may be the new version already.
+                channel.book.doubts_from = True
         _fill(channel, observation)
         _raise(channel, observation, status, asked_at_ms, confirmed=True)
         _progress(channel, observation.progress, may_fall=False)
@@ -273,7 +277,7 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
 
 
 def _denies_from_version(channel: ChannelTurn, observation: Observation) -> bool:
-    """R3, versions: whether another version runs, while it is still loaded, than the one taken for the old one.
+    """R3, versions: whether another version runs than the one taken for the old one, though nothing was claimed yet.
 
     Of an attempt without a target: nothing else would ever correct it, and its success would look like a mismatch.
     """
@@ -281,8 +285,8 @@ def _denies_from_version(channel: ChannelTurn, observation: Observation) -> bool
     if attempt is None or attempt.target_version is not None or observation.target_version is not None:
         return False
 
-    is_loading = observation.status == "downloading" and channel.shown.claimed is None
-    return is_loading and None not in (attempt.from_version, current) and current != attempt.from_version
+    is_under_way = observation.status in ("downloading", "installing") and channel.shown.claimed is None
+    return is_under_way and None not in (attempt.from_version, current) and current != attempt.from_version
 
 
 def _learn_package(channel: ChannelTurn, observation: Observation) -> None:

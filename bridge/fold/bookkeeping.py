@@ -64,6 +64,8 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """Vendor's clock: the claim with which the latest attempt ended; later pushes are compared with it (R3)."""
     online_at_ms: int | None = None
     """Vendor's clock: the latest online push of the open attempt, which a late claim may precede (R6)."""
+    doubts_from: bool = False
+    """Before any claim, another version than the open attempt's `from_version` ran twice: it denies nothing."""
 
 
 class Bookkeeping(Struct, array_like=True, gc=False):

@@ -13,6 +13,7 @@ from bridge.fold.versions import (
     denies_itself,
     names_another,
     runs_another,
+    still_runs,
     version_proof,
 )
 from schemas import Evidence, Observation, Reason, Status
@@ -82,7 +83,7 @@ def on_deadline(channel: ChannelTurn) -> None:
     Except a claim of success whose old version was still running when the cloud was asked after the claim, although
     the device had come online since: that is a failure, reason `version_mismatch`.
     """
-    shown, book, attempt = channel.shown, channel.book, channel.attempt
+    shown, book = channel.shown, channel.book
     channel.turn.evidence = Evidence(origin="bridge", name="claim_deadline")
     now_ms = channel.turn.now_ms
     claimed_at_ms = now_ms if book.claimed_at_ms is None else book.claimed_at_ms
@@ -92,12 +93,7 @@ def on_deadline(channel: ChannelTurn) -> None:
         and book.claimed_at_ms is not None
         and book.version_at_ms > book.claimed_at_ms
     )
-    still_old = (
-        attempt is not None
-        and attempt.from_version is not None
-        and not book.assumes_from
-        and shown.current_version == attempt.from_version
-    )
+    still_old = still_runs(channel, shown.current_version)
     if shown.claimed == "succeeded" and was_told and still_old and book.online_after_claim:
         channel.settle("failed", claimed_at_ms, confirmed=False, reason=Reason(code="version_mismatch"))
     else:

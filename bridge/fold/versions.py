@@ -73,9 +73,16 @@ def contradicts_success(channel: ChannelTurn, observation: Observation) -> bool:
     if denies_itself(observation) and (attempt.from_version is None or channel.book.assumes_from):
         return True
 
-    return (
-        attempt.from_version is not None and current == attempt.from_version and not channel.book.assumes_from
-    )
+    return still_runs(channel, current)
+
+
+def still_runs(channel: ChannelTurn, current: str | None) -> bool:
+    """Whether this is for certain the version that ran before the latest attempt."""
+    attempt, book = channel.attempt, channel.book
+    if attempt is None or attempt.from_version is None or book.assumes_from or book.doubts_from:
+        return False
+
+    return current == attempt.from_version
 
 
 def denies_itself(observation: Observation) -> bool:

@@ -249,6 +249,20 @@ def test_without_a_target_two_answers_from_the_download_correct_from_version() -
     assert (story.status, story.channel().confirmed) == ("succeeded", True)
 
 
+def test_what_runs_twice_before_any_claim_makes_the_version_taken_for_the_old_one_deny_nothing() -> None:
+    story = Story()
+    story.answer(0, "idle", now="1.1")  # the cloud was wrong for a while
+    story.push(100, "installing")
+    for at_s in (110, 200):
+        story.answer(at_s, "installing", now="1.0")
+    assert story.channel().attempt.from_version == "1.1"
+
+    story.claim(300, "succeeded")
+    story.online(305)
+    story.answer(310, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed) == ("succeeded", True)
+
+
 def test_after_a_claim_answers_from_the_download_correct_nothing() -> None:
     story = Story()
     story.answer(0, "idle", now="1.0")
