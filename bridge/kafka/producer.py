@@ -69,6 +69,11 @@ async def dismiss_producer(producer: Producer) -> None:
         await producer.stop()
         return
     producer._closed = True  # else it would warn that nobody closed it
+    transactions = producer._txn_manager
+    if transactions is not None:
+        # A commit that was given up asks no more for the offsets that it wanted to send.
+        for *_, offsets_sent in transactions._pending_txn_offsets:
+            offsets_sent.add_done_callback(_retrieved)
     sender = producer._sender.sender_task
     if sender is not None:
         # The first cancellation lets requests under way finish; the second ends those whose broker is gone.
@@ -78,7 +83,6 @@ async def dismiss_producer(producer: Producer) -> None:
             if sender.done():
                 break
         _retrieved(sender)
-    transactions = producer._txn_manager
     if transactions is not None and (waiter := transactions.wait_for_transaction_end()) is not None:
         _retrieved(waiter)
     # Batches that a fenced producer never sent: nobody waits any more for them to leave.
