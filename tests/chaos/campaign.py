@@ -33,6 +33,7 @@ from deploy.sandbox.verify import (
 CONVERGE_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 POLL_S = 0.5
+MOST_STORIES = 3
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -45,10 +46,14 @@ class Verdict(Struct, frozen=True, kw_only=True):
     report: Mapping[str, Any]
     dead_letters: Mapping[str, int]
     kills: int
+    stories: list[str]
+    """What came and was told of devices that differ."""
 
     def assert_true_and_whole(self) -> None:
         """State equals truth for every device, and every device's revisions rise by one."""
-        assert not self.comparison.differences, "\n".join(map(str, self.comparison.differences[:20]))
+        assert not self.comparison.differences, "\n".join(
+            [*map(str, self.comparison.differences[:20]), *self.stories]
+        )
         assert not self.broken_revisions, "\n".join(self.broken_revisions[:20])
 
     def __str__(self) -> str:
@@ -174,7 +179,9 @@ async def run_campaign(
             attempts = count_attempts(truths, table.states, events)
         report = (await control.get(f"/campaigns/{started.json()['id']}")).json()
         (await control.put("/faults", json={})).raise_for_status()
+    different = {one.device_id for one in comparison.differences[:MOST_STORIES]}
     return Verdict(
+        stories=await asyncio.to_thread(_stories, servers, different) if different else [],
         comparison=comparison,
         attempts=attempts,
         broken_revisions=broken,
@@ -204,3 +211,17 @@ async def _kill(bridge: Bridge, kills: int, chance: random.Random) -> None:
 def _dead_letters(bootstrap_servers: str) -> Counter[str]:
     with TopicReader(bootstrap_servers, "ota.dead-letters.v1") as reader:
         return Counter(record.value["reason"] for record in reader.read() if record.value is not None)
+
+
+def _stories(servers: str, device_ids: set[str]) -> list[str]:
+    """Return the observations and events of these devices, by the bridge's clock."""
+    told: list[tuple[str, int, str]] = []
+    for name in ("observations", "upgrade-events"):
+        with TopicReader(servers, f"ota.{name}.v1") as reader:
+            for record in reader.read():
+                if record.key in device_ids and record.value is not None:
+                    shown = {key: value for key, value in record.value.items() if value is not None}
+                    raw = shown.get("evidence", {}).pop("raw", None)
+                    line = f"{name} {json.dumps(shown)} {json.dumps(raw) if raw else ''}"
+                    told.append((record.key, record.value["observed_at_ms"], line))
+    return [f"{device_id} {at_ms} {line}" for device_id, at_ms, line in sorted(told)]
