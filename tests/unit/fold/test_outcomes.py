@@ -404,3 +404,17 @@ def test_a_version_that_is_first_known_is_no_change() -> None:
     story.answer(100, "idle", now="1.0")
 
     assert story.types == ["baseline"]
+
+
+def test_a_claim_of_failure_stands_against_a_success_that_denies_itself_where_nothing_ran_before() -> None:
+    """What runs may be the old version, or a third one: the same is told of both, so this cannot be known."""
+    story = Story()
+    story.push(100, "pending")
+    story.claim(200, "failed")
+    story.online(205)
+    for at_s in (210, 300, 2000):
+        story.run_timers(at_s)
+        story.answer(at_s, "succeeded", now="1.2", offer="1.1")
+    story.run_timers(8000)
+
+    assert (story.status, story.channel().confirmed) == ("failed", False)
