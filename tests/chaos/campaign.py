@@ -145,13 +145,20 @@ async def run_campaign(
     converge_within_s: float = CONVERGE_WITHIN_S,
     faults_stop: bool = False,
     disturbing: asyncio.Task[None] | None = None,
+    new_devices: bool = False,
 ) -> Verdict:
     """Run a campaign to its end, kill the bridge meanwhile, wait for the truth, and judge.
 
     The faults go on until the truth is there, or stop with the campaign, as `disturbing` does.
     """
     servers = sandbox.description["kafka"]["bootstrap_servers"]
-    body: dict[str, Any] = {"account": account, "devices": devices, "rate_per_s": rate_per_s, "seed": seed}
+    body: dict[str, Any] = {
+        "account": account,
+        "devices": devices,
+        "rate_per_s": rate_per_s,
+        "seed": seed,
+        "new_devices": new_devices,
+    }
     if endings is not None:
         body["endings"] = endings
     async with httpx.AsyncClient(

@@ -30,6 +30,8 @@ class CampaignOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: int = 1
     endings: dict[str, Share] = field(default_factory=lambda: dict(DEFAULT_ENDINGS))
     """Shares; what they leave of 1 succeeds."""
+    new_devices: bool = False
+    """Of devices that nobody has heard of; else idle ones are taken first."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.endings) - set(ENDINGS))

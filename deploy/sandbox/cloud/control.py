@@ -105,7 +105,7 @@ class Control:
         tenant = self._tenant(order.account)
         # One at a time: a campaign takes its devices in slices, and no other may take them in between.
         async with self._ordering:
-            devices = await self._take_devices(tenant, order.devices)
+            devices = await self._take_devices(tenant, order)
             campaign_id = f"campaign-{len(self._campaigns) + 1}"
             campaign = Campaign(
                 campaign_id,
@@ -121,9 +121,10 @@ class Control:
         campaign.start()
         return _json({"id": campaign_id})
 
-    async def _take_devices(self, tenant: Tenant, count: int) -> list[Device]:
-        devices = [device for device, _ in zip(tenant.fleet.idle(), range(count), strict=False)]
-        missing = count - len(devices)
+    async def _take_devices(self, tenant: Tenant, order: CampaignOrder) -> list[Device]:
+        taken = 0 if order.new_devices else order.devices
+        devices = [device for device, _ in zip(tenant.fleet.idle(), range(taken), strict=False)]
+        missing = order.devices - len(devices)
         if len(tenant.fleet) + missing > MAX_DEVICES:
             raise Wrong(
                 f"account {tenant.account.name} has {len(tenant.fleet)} devices, {len(devices)} of them idle: "

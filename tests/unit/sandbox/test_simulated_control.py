@@ -84,6 +84,17 @@ async def test_two_campaigns_never_share_a_device(sandbox: Sandbox) -> None:
     assert len(sandbox.simulation.fleet) == 60
 
 
+@pytest.mark.parametrize(("new_devices", "devices"), [(False, 20), (True, 40)])
+async def test_a_campaign_takes_idle_devices_unless_it_wants_new_ones(
+    sandbox: Sandbox, *, new_devices: bool, devices: int
+) -> None:
+    order = {"account": "tuya-demo", "devices": 20, "rate_per_s": 10, "endings": {}}
+    for wants_new in (False, new_devices):
+        await sandbox.http.post("/campaigns", json=order | {"new_devices": wants_new})
+        sandbox.simulation.advance()
+    assert len(sandbox.simulation.fleet) == devices
+
+
 @pytest.mark.parametrize(
     ("path", "body", "complaint"),
     [
