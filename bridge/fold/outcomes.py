@@ -189,7 +189,10 @@ def on_unannounced(
 
     if not is_other and status == "succeeded" and contradicts(channel, observation):
         # The version from before still runs: no other attempt, and nothing that the outcome shown did not know.
-        channel.not_seen()
+        if not _is_claim_alone(channel, status):
+            channel.not_seen()
+        elif channel.twice("never began", asked_at_ms, policy.mismatch_apart_s):
+            channel.settle(status, asked_at_ms, confirmed=True, correction=True)
     elif not is_other and not shown.confirmed and not contradicts(channel, observation):
         channel.settle(
             status,
@@ -252,6 +255,16 @@ def _open_and_close(channel: ChannelTurn, observation: Observation, status: Stat
         )
     channel.book.assumes_from = False
     channel.settle(status, asked_at_ms, confirmed=True, reason=observation.reason)
+
+
+def _is_claim_alone(channel: ChannelTurn, status: Status) -> bool:
+    """R7: whether nothing but an unconfirmed claim told of the latest attempt, and the outcome before it was this."""
+    attempt, shown = channel.attempt, channel.shown
+    if attempt is None or shown.confirmed or shown.outcome not in ("failed", "timed_out"):
+        return False
+
+    began = (attempt.pending_at_ms, attempt.downloading_at_ms, attempt.installing_at_ms)
+    return channel.book.previous_outcome == status and began == (None, None, None)
 
 
 def _repeats_previous(channel: ChannelTurn, status: Status, asked_at_ms: int) -> bool:

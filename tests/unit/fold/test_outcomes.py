@@ -343,6 +343,41 @@ def test_the_same_outcome_confirmed_later_is_told_and_is_no_correction() -> None
     assert (story.last_event.confirmed, story.last_event.correction) == (True, False)
 
 
+def claimed_alone() -> Story:
+    """A success without a target, to 1.1; then an attempt of which nothing but an adopted claim of failure told."""
+    story = claimed("succeeded", target=None)
+    story.answer(220, "succeeded", now="1.1")
+    story.claim(300, "failed")
+    story.answer(304, "succeeded", now="1.1")
+    ok_answer(story, 304)
+    story.run_timers(365)
+    assert (story.status, story.channel().confirmed, story.channel().attempt.number) == ("failed", False, 2)
+    return story
+
+
+def test_an_attempt_that_nothing_but_a_claim_told_of_is_denied_by_the_outcome_before_it_seen_twice() -> None:
+    story = claimed_alone()
+    story.answer(400, "succeeded", now="1.1")
+    story.answer(900, "succeeded", now="1.1")
+    assert story.status == "failed"
+
+    story.answer(1001, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed, story.last_event.correction) == ("succeeded", True, True)
+
+
+def test_an_attempt_that_a_push_told_of_is_not_denied_by_the_outcome_before_it() -> None:
+    story = claimed("succeeded", target=None)
+    story.answer(220, "succeeded", now="1.1")
+    story.push(300, "downloading")
+    story.claim(310, "failed")
+    story.answer(313, "succeeded", now="1.1")
+    ok_answer(story, 314)
+    story.run_timers(375)
+    for at_s in (400, 1001, 2000):
+        story.answer(at_s, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed) == ("failed", False)
+
+
 def test_a_confirmed_outcome_is_not_replaced_by_a_claim() -> None:
     story = upgrading()
     story.answer(200, "failed", now="1.0")
