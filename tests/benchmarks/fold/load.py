@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -47,11 +47,19 @@ def fill(settings: KafkaSettings, topic: str, records: Iterable[Record]) -> int:
     return count
 
 
-class EventReader(threading.Thread):
-    """Reads the events as a stranger would, and notes how long after its observation each came, in ms."""
+def observed_at_ms(event: UpgradeEvent) -> int:
+    """Return when the observation that made the event was produced."""
+    return event.observed_at_ms
 
-    def __init__(self, settings: KafkaSettings) -> None:
+
+class EventReader(threading.Thread):
+    """Reads the events of pushes as a stranger would, and notes how long after its beginning each came, in ms."""
+
+    def __init__(
+        self, settings: KafkaSettings, began_at_ms: Callable[[UpgradeEvent], int] = observed_at_ms
+    ) -> None:
         super().__init__(daemon=True)
+        self._began_at_ms = began_at_ms
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.bootstrap_servers,
@@ -65,7 +73,7 @@ class EventReader(threading.Thread):
         self._consumer.assign([TopicPartition(name, number, 0) for number in range(settings.partitions)])
         self._ending = threading.Event()
         self.latencies_ms: list[tuple[int, float]] = []
-        """With the time of the observation."""
+        """With the time of the beginning."""
 
     def run(self) -> None:
         decode = msgspec.json.Decoder(UpgradeEvent).decode
@@ -78,7 +86,8 @@ class EventReader(threading.Thread):
                 continue
             event = decode(value)
             if event.evidence.origin == "push":
-                self.latencies_ms.append((event.observed_at_ms, now_ms - event.observed_at_ms))
+                began_at_ms = self._began_at_ms(event)
+                self.latencies_ms.append((began_at_ms, now_ms - began_at_ms))
         self._consumer.close()
 
     def stop(self) -> None:
