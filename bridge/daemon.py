@@ -15,28 +15,25 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 import uvloop
-from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from bridge.config.settings import Configuration
 from bridge.dead_letter_watch import DeadLetterWatch
-from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.garbage import collect_seldom
 from bridge.http import HttpServer, LoopLag, Pages
 from bridge.kafka.clients import client_arguments
-from bridge.kafka.library_reasons import LibraryReasons
 from bridge.kafka.reach import Outage
-from bridge.kafka.refusals import remedy_of_refusal
 from bridge.kafka.topics import TopicsRefused, ensure_topics
+from bridge.kafka_watch import PAUSES_S, KafkaWatch
 from bridge.logs import Redactor
 from bridge.stages import FATAL, OpenStages, StageName, open_stages, stages_with_work
-from bridge.status import AccountStatus, KafkaStatus, Status
-from bridge.stopping import stopped_within, unless_stopped
+from bridge.status import AccountStatus, Status
+from bridge.stopping import stopped_within
 from bridge.supervisor import StageStatus, Supervisor
 from bridge.version import VERSION
 
@@ -50,11 +47,6 @@ LAST_RESORT_S: Final = 3.0
 
 WATCH_S: Final = 1.0
 """How late an outage of Kafka, its end, or a dead letter is logged; `/status` looks itself."""
-
-TELL_AGAIN_S: Final = 60.0
-"""While Kafka is not there at the start, the same reason is logged so often; it is tried much more often."""
-
-KAFKA_PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
 
 
 class Daemon:
@@ -73,15 +65,13 @@ class Daemon:
         check_topics: Callable[[], Awaitable[object]],
         redact: Redactor,
         stop_within_s: float = STOP_WITHIN_S,
-        kafka_pauses_s: Sequence[float] = KAFKA_PAUSES_S,
+        kafka_pauses_s: Sequence[float] = PAUSES_S,
     ) -> None:
         self._configuration = configuration
         self._names = names
         self._stages = stages
         self._check_topics = check_topics
-        self._redact = redact
         self._stop_within_s = stop_within_s
-        self._kafka_pauses_s = kafka_pauses_s
         self._stop = asyncio.Event()
         self._exit_code = ExitCode.OK
         self._supervisors: list[Supervisor] = []
@@ -91,8 +81,7 @@ class Daemon:
         self._working = False
         self._started_at_ms = time.time_ns() // 1_000_000
         self._began = time.monotonic()
-        self._reasons = LibraryReasons()
-        self._kafka = KafkaStatus(state="connecting", bootstrap_servers=configuration.kafka.bootstrap_servers)
+        self._kafka = KafkaWatch(configuration.kafka.bootstrap_servers, redact, pauses_s=kafka_pauses_s)
         self.port: int | None = None
         """Where the pages are, once they are bound."""
 
@@ -135,7 +124,7 @@ class Daemon:
                 deadline_task = group.create_task(self._end_by(deadline), name="deadline")
                 try:
                     self._working = True
-                    with self._reasons.heard():
+                    with self._kafka.reasons.heard():
                         await self._work()
                 finally:
                     self._working = False
@@ -170,34 +159,14 @@ class Daemon:
             self.stop(code)
 
     async def _topics_ready(self) -> bool:
-        """Try until Kafka answers; False when the process is to stop instead."""
-        told, told_at = "", 0.0
-        while not self._stop.is_set():
-            attempts = self._kafka.attempts + 1
-            try:
-                if not await unless_stopped(self._stop, self._check_topics()):
-                    return False
-            except TopicsRefused as refused:
-                self._note_kafka("refused", attempts, str(refused))
-                for problem in refused.problems:
-                    log.error("topic_refused", problem=problem)
-                self.stop(ExitCode.USAGE)
-                return False
-            except (KafkaError, OSError, TimeoutError) as error:
-                pause_s = self._kafka_pauses_s[min(attempts, len(self._kafka_pauses_s)) - 1]
-                since_ms = self._kafka.unreachable_since_ms or time.time_ns() // 1_000_000
-                cause = self._reasons.cause_of(error)
-                remedy = remedy_of_refusal(cause)
-                self._note_kafka("unreachable", attempts, error_text(cause), remedy=remedy, since_ms=since_ms)
-                if error_text(cause) != told or time.monotonic() - told_at >= TELL_AGAIN_S:
-                    told, told_at = error_text(cause), time.monotonic()
-                    self._warn_unreachable(retry_in_s=pause_s)
-                await stopped_within(self._stop, pause_s)
-            else:
-                self._note_kafka("ready", attempts, None)
-                log.info("kafka_ready", attempts=attempts)
-                return True
-        return False
+        """Wait until Kafka answers and has our topics; False when the process is to stop instead."""
+        try:
+            return await self._kafka.until_ready(self._check_topics, self._stop)
+        except TopicsRefused as refused:
+            for problem in refused.problems:
+                log.error("topic_refused", problem=problem)
+            self.stop(ExitCode.USAGE)
+            return False
 
     async def _watch(self) -> None:
         """Tell, once each, that Kafka went away and that it is back; what is asked of it the stages ask anyway.
@@ -211,48 +180,8 @@ class Daemon:
             )
 
     def _look_at_kafka(self) -> None:
-        outage, was_away = self._outage(), self._kafka.state == "unreachable"
-        attempts = self._kafka.attempts
-        if outage is not None and not was_away:
-            # That it is away the stages' requests say best, why only the library's log.
-            cause = self._reasons.latest
-            remedy = None if cause is None else remedy_of_refusal(cause)
-            error = outage.error if cause is None or remedy is None else error_text(cause)
-            self._note_kafka("unreachable", attempts, error, remedy=remedy, since_ms=outage.since_ms)
-            self._warn_unreachable()
-        elif outage is None and was_away and self._supervisors:
-            self._note_kafka("ready", attempts, None)
-            log.info("kafka_ready", attempts=attempts)
-
-    def _warn_unreachable(self, **more: object) -> None:
-        log.warning(
-            "kafka_unreachable",
-            bootstrap_servers=self._configuration.kafka.bootstrap_servers,
-            error=self._kafka.last_error,
-            remedy=self._kafka.remedy
-            or "check that Kafka runs, kafka.bootstrap_servers, kafka.security and the credentials",
-            **more,
-        )
-
-    def _note_kafka(
-        self,
-        state: Literal["unreachable", "refused", "ready"],
-        attempts: int,
-        error: str | None,
-        *,
-        remedy: str | None = None,
-        since_ms: int | None = None,
-    ) -> None:
-        now_ms = time.time_ns() // 1_000_000
-        self._kafka = KafkaStatus(
-            state=state,
-            bootstrap_servers=self._configuration.kafka.bootstrap_servers,
-            attempts=attempts,
-            last_error=None if error is None else self._redact(error),
-            remedy=remedy,
-            unreachable_since_ms=since_ms,
-            ready_at_ms=now_ms if state == "ready" else None,
-        )
+        if self._supervisors:
+            self._kafka.look(self._outage())
 
     async def _end_by(self, deadline: asyncio.Timeout) -> None:
         await self._stop.wait()
@@ -278,7 +207,7 @@ class Daemon:
             uptime_s=round(time.monotonic() - self._began, 1),
             stopping=self._stop.is_set(),
             warnings=configuration.warnings,
-            kafka=self._kafka,
+            kafka=self._kafka.status,
             accounts={
                 name: AccountStatus(cloud=cloud, gateway=name in gateways, api=name in apis)
                 for name, cloud in sorted((gateways | apis).items())
