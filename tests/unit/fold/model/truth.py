@@ -48,10 +48,12 @@ def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
         # Whether the version that runs was the target, where a cloud offers yet another one, nobody told.
         is_proven = task.knew_version and (task.knew_target or told == "idle")
         return true if is_proven else true | unknown | {"cancelled"}
+    # R19: where no target was named, a version that came to run by itself looks like the one that was installed.
+    moved = frozenset({"succeeded"} if channel.version != task.from_version and not task.knew_target else ())
     if task.status == "cancelled":
-        return frozenset({"cancelled"}) | unknown
+        return frozenset({"cancelled"}) | unknown | moved
     # A failure whose push was lost, under a cloud that resets its status: withdrawn is all that can be said.
-    return frozenset({task.status}) | (frozenset() if task.was_told else unknown | {"cancelled"})
+    return frozenset({task.status}) | (frozenset() if task.was_told else unknown | {"cancelled"} | moved)
 
 
 def _of_open_task(channel: TrueChannel, told: str) -> frozenset[str]:
