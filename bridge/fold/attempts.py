@@ -49,6 +49,7 @@ def on_pushed_status(channel: ChannelTurn, observation: Observation, at_ms: int,
         channel.know()
         outcomes.on_claim(channel, claimed, observation.reason, at_ms)
     elif channel.shown.status == "verifying":
+        channel.book.only_claimed = False
         if not follows_claim(channel, at_ms):
             channel.turn.count("after_claim")
             return
@@ -80,6 +81,7 @@ def on_pushed_progress(channel: ChannelTurn, observation: Observation) -> None:
 
     answered_at_ms = channel.book.answered_at_ms
     is_late = answered_at_ms is not None and at_ms < answered_at_ms
+    channel.book.only_claimed = False
     channel.know()
     _progress(channel, observation.progress, may_fall=not is_late and channel.shown.status != "verifying")
     if channel.shown.attempt is not None and channel.shown.attempt.retries > attempt.retries:
@@ -148,6 +150,7 @@ def _active_in_attempt(
 ) -> None:
     """R3, R4: a pending or active answer raises the open attempt, or ends it where it names another."""
     attempt = channel.open_attempt
+    channel.book.only_claimed = False
     if attempt is not None and not names_another(channel, observation):
         if lags_adopted_success(channel, observation, asked_at_ms):
             channel.turn.want_lookup(channel.turn.policy.stale_lookup_s, "new_attempt")
@@ -218,6 +221,7 @@ def _open_by_push(channel: ChannelTurn, observation: Observation, claimed: Statu
     channel.open(at_ms)
     channel.turn.want_lookup(channel.turn.policy.new_attempt_lookup_s, "new_attempt")
     outcomes.on_claim(channel, claimed, observation.reason, at_ms)
+    channel.book.only_claimed = True
 
 
 def _open_by_answer(channel: ChannelTurn, observation: Observation, status: Status, asked_at_ms: int) -> None:
@@ -260,6 +264,7 @@ def _fill(channel: ChannelTurn, observation: Observation, *, is_answer: bool = T
     is_before = target is not None or from_version is None or observation.status == "pending"
     if is_answer and current is not None and current != target and is_before:
         from_version = current
+        channel.book.doubts_from = False
 
     channel.update_attempt(
         replace(
@@ -283,6 +288,8 @@ def _denies_from_version(channel: ChannelTurn, observation: Observation) -> bool
     """
     attempt, current = channel.open_attempt, observation.current_version
     if attempt is None or attempt.target_version is not None or observation.target_version is not None:
+        return False
+    if channel.book.doubts_from:
         return False
 
     is_under_way = observation.status in ("downloading", "installing") and channel.shown.claimed is None

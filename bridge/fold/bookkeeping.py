@@ -66,6 +66,8 @@ class ChannelBook(Struct, array_like=True, gc=False):
     """Vendor's clock: the latest online push of the open attempt, which a late claim may precede (R6)."""
     doubts_from: bool = False
     """Before any claim, another version than the open attempt's `from_version` ran twice: it denies nothing."""
+    only_claimed: bool = False
+    """Nothing but one claim ever told of the latest attempt (R7)."""
 
 
 class Bookkeeping(Struct, array_like=True, gc=False):

@@ -81,7 +81,7 @@ class ChannelTurn:
         book.settled_at_ms = book.vendor_timeout_s = book.ended_by_claim_at_ms = None
         from_version = from_version or self._version_before()
         book.assumes_from = from_version != shown.current_version
-        book.doubts_from = False
+        book.doubts_from = book.only_claimed = False
         self.shown = replace(
             shown,
             attempt=Attempt(

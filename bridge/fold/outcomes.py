@@ -32,6 +32,7 @@ def on_claim(channel: ChannelTurn, claimed: Status, reason: Reason | None, at_ms
         if book.claimed_at_ms is not None and at_ms < book.claimed_at_ms:
             turn.count("older_claim")
             return
+        book.only_claimed = False
 
     channel.claim(claimed, reason, at_ms)
     if turn.state.account in turn.policy.accounts_without_api:
@@ -189,7 +190,7 @@ def on_unannounced(
 
     if not is_other and status == "succeeded" and contradicts(channel, observation):
         # The version from before still runs: no other attempt, and nothing that the outcome shown did not know.
-        if not _is_claim_alone(channel, status):
+        if not _never_began(channel, status):
             channel.not_seen()
         elif channel.twice("never began", asked_at_ms, policy.mismatch_apart_s):
             channel.settle(status, asked_at_ms, confirmed=True, correction=True)
@@ -257,14 +258,11 @@ def _open_and_close(channel: ChannelTurn, observation: Observation, status: Stat
     channel.settle(status, asked_at_ms, confirmed=True, reason=observation.reason)
 
 
-def _is_claim_alone(channel: ChannelTurn, status: Status) -> bool:
-    """R7: whether nothing but an unconfirmed claim told of the latest attempt, and the outcome before it was this."""
-    attempt, shown = channel.attempt, channel.shown
-    if attempt is None or shown.confirmed or shown.outcome not in ("failed", "timed_out"):
-        return False
-
-    began = (attempt.pending_at_ms, attempt.downloading_at_ms, attempt.installing_at_ms)
-    return channel.book.previous_outcome == status and began == (None, None, None)
+def _never_began(channel: ChannelTurn, status: Status) -> bool:
+    """R7: whether one unconfirmed claim of failure is all that told of the latest attempt, after this outcome."""
+    shown, book = channel.shown, channel.book
+    is_claim_alone = book.only_claimed and not shown.confirmed and shown.outcome in ("failed", "timed_out")
+    return is_claim_alone and book.previous_outcome == status
 
 
 def _repeats_previous(channel: ChannelTurn, status: Status, asked_at_ms: int) -> bool:

@@ -124,11 +124,13 @@ class Fold(ConsumerRebalanceListener):
         """Fold until `stop`; the consumer and everything it owned are rebuilt after an error of the brokers."""
         retry_s = _RETRY_S
         while not stop.is_set():
+            began_s = asyncio.get_running_loop().time()
             try:
                 await self._run_consumer(stop)
             except _BROKER_TROUBLE as error:
                 remedy = remedy_of_refusal(error)
-                retry_s = _longer(retry_s, remedy)
+                has_worked = asyncio.get_running_loop().time() - began_s > _REFUSED_PAUSE_S
+                retry_s = _longer(_RETRY_S if has_worked else retry_s, remedy)
                 self._counts["consumer_restarts"] += 1
                 self._problem = _problem(error, remedy)
                 log.warning(
@@ -229,7 +231,7 @@ class Fold(ConsumerRebalanceListener):
                     )
                 await asyncio.sleep(retry_s)
                 continue
-            self._takeover_trouble = None
+            self._takeover_trouble, retry_s = None, _RETRY_S
 
             try:
                 if self._owned.get(place.partition) is not owned:

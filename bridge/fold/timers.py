@@ -167,9 +167,9 @@ class BackgroundPace:
         """Take note that a lookup of the device ended."""
         self._under_way[account].pop(device_id, None)
 
-    def next_at(self) -> int | None:
+    def next_at(self, now_ms: int) -> int | None:
         """When the next device may be taken, unless an answer comes before."""
-        free = [self._next_at(account) for account, queues in self._waiting.items() if len(queues)]
+        free = [self._next_at(account, now_ms) for account, queues in self._waiting.items() if len(queues)]
         return round(min(free)) if free else None
 
     def take(self, now_ms: int, limit: int) -> list[str]:
@@ -178,7 +178,7 @@ class BackgroundPace:
         for account, queues in self._waiting.items():
             interval_ms = self._interval_ms.get(account, 0.0)
             # A time without devices does not save up a burst.
-            free_at_ms = max(self._free_at_ms[account], now_ms - interval_ms)
+            free_at_ms = max(self._free_at(account, now_ms), now_ms - interval_ms)
             room = min(limit - len(taken), self._room(account, now_ms))
             while len(queues) and free_at_ms <= now_ms and room > 0:
                 taken.append(queues.take())
@@ -194,18 +194,23 @@ class BackgroundPace:
         self._waiting.clear()
         return taken
 
+    def _free_at(self, account: str, now_ms: int) -> float:
+        """Return when the account is free again: soon, also where the clock was ahead and has been set back."""
+        return min(self._free_at_ms[account], now_ms + self._interval_ms.get(account, 0.0))
+
     def _room(self, account: str, now_ms: int) -> float:
-        """Return how many more may be under way; what has lapsed or expired is not."""
-        under_way = self._under_way[account]
-        while under_way and next(iter(under_way.values())) <= now_ms:
+        """Return how many more may be under way; what has lapsed or expired is not, nor what a wrong clock dated."""
+        under_way, lapse_ms = self._under_way[account], self._lapse_ms.get(account, inf)
+        while under_way and not now_ms < next(iter(under_way.values())) <= now_ms + lapse_ms:
             del under_way[next(iter(under_way))]
         return self._most_under_way.get(account, inf) - len(under_way)
 
-    def _next_at(self, account: str) -> float:
-        under_way = self._under_way[account]
-        if len(under_way) < self._most_under_way.get(account, inf):
-            return self._free_at_ms[account]
-        return max(self._free_at_ms[account], next(iter(under_way.values())))
+    def _next_at(self, account: str, now_ms: int) -> float:
+        free_at_ms = self._free_at(account, now_ms)
+        return free_at_ms if self._room(account, now_ms) > 0 else max(free_at_ms, self._first_end(account))
+
+    def _first_end(self, account: str) -> float:
+        return next(iter(self._under_way[account].values()))
 
 
 class _Queues:

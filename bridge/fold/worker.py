@@ -189,7 +189,7 @@ class Worker:
         while not self._stopping and not self._queue and self._gap is None:
             now_ms = self._timer_clock()
             due_ms = min(
-                (at for at in (self._store.timers.next_at(), self._pace.next_at()) if at is not None),
+                (at for at in (self._store.timers.next_at(), self._pace.next_at(now_ms)) if at is not None),
                 default=None,
             )
             if due_ms is not None and due_ms <= now_ms:

@@ -263,6 +263,64 @@ def test_what_runs_twice_before_any_claim_makes_the_version_taken_for_the_old_on
     assert (story.status, story.channel().confirmed) == ("succeeded", True)
 
 
+def doubted() -> Story:
+    """An attempt from 1.0, while 1.5 ran twice before any claim."""
+    story = Story()
+    story.answer(0, "idle", now="1.0")
+    story.push(100, "installing")
+    for at_s in (110, 180):
+        story.answer(at_s, "installing", now="1.5")
+    return story
+
+
+def claimed_in_vain(story: Story, *, running: str) -> tuple[str, str | None]:
+    """Claim a success at 300 s after which, past a reboot, this version goes on running."""
+    story.claim(300, "succeeded")
+    story.online(320)
+    for at_s in (310, 340, 400, 600, 800, 1000):
+        story.run_timers(at_s)
+        story.answer(at_s, "idle", now=running)
+        story.answered(at_s)
+    story.run_timers(3000)
+    reason = story.channel().reason
+    return story.status, None if reason is None else reason.code
+
+
+def test_a_doubted_version_that_still_runs_makes_no_mismatch() -> None:
+    assert claimed_in_vain(doubted(), running="1.0") == ("succeeded", None)
+
+
+def test_the_doubt_ends_with_a_from_version_that_an_answer_tells_for_certain() -> None:
+    story = doubted()
+    story.answer(250, "installing", now="1.5", offer="2.0")
+    assert claimed_in_vain(story, running="1.5") == ("failed", "version_mismatch")
+
+
+def test_the_doubt_ends_with_its_attempt() -> None:
+    story = doubted()
+    story.claim(190, "failed")
+    story.answer(260, "failed", now="1.0")
+    story.push(280, "installing")
+    assert claimed_in_vain(story, running="1.0") == ("failed", "version_mismatch")
+
+
+def test_what_runs_after_a_claim_raises_no_doubt() -> None:
+    story = Story(Policy(jitter_s=0.0, twice_apart_s=5.0))
+    story.answer(0, "idle", now="1.0")
+    story.push(100, "installing")
+    story.claim(290, "succeeded")
+    for at_s in (293, 299):
+        story.answer(at_s, "installing", now="1.5")
+    assert claimed_in_vain(story, running="1.0") == ("failed", "version_mismatch")
+
+
+def test_a_doubt_is_raised_once() -> None:
+    story = doubted()
+    story.answered(180)
+    story.answer(250, "installing", now="1.5")
+    assert story.known.book.channels[0].seen is None, "no second answer is waited for"
+
+
 def test_after_a_claim_answers_from_the_download_correct_nothing() -> None:
     story = Story()
     story.answer(0, "idle", now="1.0")

@@ -343,39 +343,96 @@ def test_the_same_outcome_confirmed_later_is_told_and_is_no_correction() -> None
     assert (story.last_event.confirmed, story.last_event.correction) == (True, False)
 
 
-def claimed_alone() -> Story:
-    """A success without a target, to 1.1; then an attempt of which nothing but an adopted claim of failure told."""
+def succeeded_then(*, claim_at_s: float = 300) -> Story:
+    """A success without a target, to 1.1, and later a claim of failure of which nothing else had told."""
     story = claimed("succeeded", target=None)
     story.answer(220, "succeeded", now="1.1")
-    story.claim(300, "failed")
-    story.answer(304, "succeeded", now="1.1")
-    ok_answer(story, 304)
-    story.run_timers(365)
-    assert (story.status, story.channel().confirmed, story.channel().attempt.number) == ("failed", False, 2)
+    story.claim(claim_at_s, "failed")
     return story
 
 
+def denied(story: Story) -> tuple[str, bool]:
+    """What is shown after the API has told the success before it for an hour, with a version that never moved."""
+    ok_answer(story, 320)
+    story.run_timers(400)
+    assert (story.status, story.channel().confirmed) == ("failed", False)
+    for at_s in (400, 900, 1001, 2000, 4000):
+        story.answer(at_s, "succeeded", now="1.1")
+    return story.status, story.channel().confirmed
+
+
 def test_an_attempt_that_nothing_but_a_claim_told_of_is_denied_by_the_outcome_before_it_seen_twice() -> None:
-    story = claimed_alone()
+    story = succeeded_then()
+    ok_answer(story, 304)
+    story.run_timers(370)
+    assert (story.status, story.channel().confirmed) == ("failed", False)
     story.answer(400, "succeeded", now="1.1")
     story.answer(900, "succeeded", now="1.1")
     assert story.status == "failed"
 
     story.answer(1001, "succeeded", now="1.1")
     assert (story.status, story.channel().confirmed, story.last_event.correction) == ("succeeded", True, True)
+    attempt = story.channel().attempt
+    assert attempt is not None
+    assert attempt.from_version == story.channel().current_version
 
 
-def test_an_attempt_that_a_push_told_of_is_not_denied_by_the_outcome_before_it() -> None:
-    story = claimed("succeeded", target=None)
-    story.answer(220, "succeeded", now="1.1")
-    story.push(300, "downloading")
-    story.claim(310, "failed")
-    story.answer(313, "succeeded", now="1.1")
-    ok_answer(story, 314)
-    story.run_timers(375)
-    for at_s in (400, 1001, 2000):
+def test_a_push_of_its_beginning_that_comes_after_its_claim_makes_a_failure_more_than_a_claim() -> None:
+    story = succeeded_then()
+    story.push(301, "installing")
+    assert denied(story) == ("failed", False)
+
+
+def test_progress_makes_a_failure_more_than_a_claim() -> None:
+    story = succeeded_then()
+    story.progress(301, 90)
+    assert denied(story) == ("failed", False)
+
+
+def test_an_answer_that_showed_it_running_makes_a_failure_more_than_a_claim() -> None:
+    story = succeeded_then()
+    story.answer(304, "installing", now="1.1", offer="3.0")
+    assert denied(story) == ("failed", False)
+
+
+def test_a_second_claim_makes_a_failure_more_than_a_claim() -> None:
+    story = succeeded_then()
+    story.claim(310, "timed_out")
+    ok_answer(story, 320)
+    story.run_timers(400)
+    for at_s in (400, 900, 1001, 2000, 4000):
+        story.answer(at_s, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed) == ("timed_out", False)
+
+
+def test_a_claim_alone_that_an_answer_confirmed_stays() -> None:
+    story = succeeded_then()
+    story.answer(365, "failed", now="1.1")
+    for at_s in (400, 900, 1001, 2000, 4000):
+        story.answer(at_s, "succeeded", now="1.1")
+    assert (story.status, story.channel().confirmed) == ("failed", True)
+
+
+def test_an_attempt_after_one_that_nothing_but_a_claim_told_of_is_another() -> None:
+    story = succeeded_then()
+    assert denied(story) == ("succeeded", True)
+    story.push(5000, "installing")
+    story.claim(5010, "failed")
+    story.run_timers(7000)
+    for at_s in (7000, 7700, 8400):
         story.answer(at_s, "succeeded", now="1.1")
     assert (story.status, story.channel().confirmed) == ("failed", False)
+
+
+def test_a_failure_after_another_outcome_than_the_one_told_stays() -> None:
+    story = claimed("failed", target=None)
+    story.answer(265, "failed", now="1.0")
+    story.claim(300, "timed_out")
+    ok_answer(story, 320)
+    story.run_timers(400)
+    for at_s in (400, 900, 1001, 2000, 4000):
+        story.answer(at_s, "succeeded", now="1.0")
+    assert (story.status, story.channel().confirmed) == ("timed_out", False)
 
 
 def test_a_confirmed_outcome_is_not_replaced_by_a_claim() -> None:

@@ -58,6 +58,25 @@ async def test_a_session_timeout_that_the_brokers_refuse_names_its_key_and_is_tr
 
 
 @in_virtual_time
+async def test_a_refusal_after_a_day_of_work_is_tried_again_soon() -> None:
+    a_fold, stop, ended_at_s = fold(), asyncio.Event(), []
+
+    async def refused(_stop: asyncio.Event) -> None:
+        ended_at_s.append(now_s())
+        if len(ended_at_s) == 7:
+            await asyncio.sleep(86_400.0)
+            ended_at_s.append(now_s())
+        elif len(ended_at_s) > 8:
+            stop.set()
+        raise KafkaError("Unexpected error during coordination InvalidSessionTimeoutError()")
+
+    a_fold._run_consumer = refused
+    await a_fold.run(stop)
+
+    assert round(ended_at_s[-1] - ended_at_s[-2]) == 2
+
+
+@in_virtual_time
 async def test_a_transaction_timeout_that_the_brokers_refuse_names_its_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

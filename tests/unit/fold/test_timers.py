@@ -140,10 +140,10 @@ def test_no_more_are_under_way_than_the_account_can_serve_soon() -> None:
             asked.append(device_id)
     most = round(10.0 * AHEAD_S)
     assert len(asked) == most
-    assert pace.next_at() == 1_020_000
+    assert pace.next_at(1_009_900) == 1_020_000
 
     pace.answered("home", asked[0])
-    assert (pace.next_at() or 0) <= 1_010_000
+    assert (pace.next_at(1_010_000) or 0) <= 1_010_000
     assert len(pace.take(1_010_000, 1000)) == 1
 
 
@@ -169,8 +169,22 @@ def test_a_lost_lookup_keeps_its_place_for_half_a_minute_and_longer_at_slow_rate
     lapsed_at_ms = 1_000_000 + 1000 * lapse_s
 
     assert pace.take(lapsed_at_ms - 1, 10) == []
-    assert pace.next_at() == lapsed_at_ms
+    assert pace.next_at(lapsed_at_ms - 1) == lapsed_at_ms
     assert pace.take(lapsed_at_ms, 10) == ["next"]
+
+
+def test_a_clock_that_was_ahead_and_is_set_back_holds_nothing_up() -> None:
+    pace = BackgroundPace({"home": 10.0})
+    day_ms = 86_400_000
+    for number in range(100):
+        pace.wait("home", f"d{number}")
+    for now_ms in range(day_ms, day_ms + 10_000, 100):
+        for device_id in pace.take(now_ms, 1000):
+            pace.asked("home", device_id, asked_at_ms=now_ms, expires_at_ms=now_ms + 600_000)
+
+    assert (pace.next_at(0) or 0) <= 100
+    assert pace.take(0, 1000) == []
+    assert len(pace.take(100, 1000)) == 1
 
 
 @pytest.mark.parametrize("rate_per_s", [10.0, 4 / 12, 1 / 12, 0.25 / 12])

@@ -58,6 +58,8 @@ class Task(Struct, kw_only=True):
     """The bridge knew which version ran before it."""
     knew_target: bool = False
     """The bridge knew which version it installs."""
+    false_end: str | None = None
+    """A claim that was no task's, which then an answer confirmed that lied as well."""
 
 
 class TrueChannel:

@@ -5,11 +5,13 @@ Every tolerance is one named case here; whatever is not named must be the truth 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from tests.unit.fold.model.cloud import REST, TERMINAL, TrueChannel
+from bridge.fold.policy import Policy
+from tests.unit.fold.model.cloud import REST, TERMINAL, Task, TrueChannel
 
 _ORDER: Final = ("pending", "downloading", "installing", "verifying")
+_TWICE_APART_S: Final = Policy().twice_apart_s
 _ENDED: Final = frozenset({*TERMINAL, *REST, "unknown"})
 """Nothing but that no attempt is open."""
 
@@ -19,12 +21,7 @@ def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
     answer, task = channel.answer(now_ms), channel.task
     told = answer["status"]
     if told in TERMINAL:
-        is_denied = told == "succeeded" and answer["target_version"] not in (None, answer["current_version"])
-        if is_denied and task is not None and task.was_lied_about and not task.knew_version:
-            # A claim of failure, a success of the API that names another version than runs, and nobody knows what ran
-            # before: if that was what runs now, the claim is true.
-            return frozenset({told, "failed", "timed_out"})
-        return frozenset({told})
+        return frozenset({told}) | _of_a_false_claim(task, answer)
     if channel.open_task is not None:
         return _of_open_task(channel, told)
 
@@ -45,8 +42,10 @@ def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
         true = frozenset({"succeeded", told} if is_news else {"succeeded"})
         if task.was_told:
             return true
-        # Whether the version that runs was the target, where a cloud offers yet another one, nobody told.
-        is_proven = task.knew_version and (task.knew_target or told == "idle")
+        # Whether the version that runs was the target, where a cloud offers yet another one, nobody told. A cloud that
+        # tells the version later than twice (R19) first shows what a cancel shows.
+        is_shown = told == "idle" and channel.style.version_lag_s < _TWICE_APART_S
+        is_proven = task.knew_version and (task.knew_target or is_shown)
         return true if is_proven else true | unknown | {"cancelled"}
     # R19: where no target was named, a version that came to run by itself looks like the one that was installed.
     moved = frozenset({"succeeded"} if channel.version != task.from_version and not task.knew_target else ())
@@ -54,6 +53,21 @@ def true_statuses(channel: TrueChannel, now_ms: int) -> frozenset[str]:
         return frozenset({"cancelled"}) | unknown | moved
     # A failure whose push was lost, under a cloud that resets its status: withdrawn is all that can be said.
     return frozenset({task.status}) | (frozenset() if task.was_told else unknown | {"cancelled"} | moved)
+
+
+def _of_a_false_claim(task: Task | None, answer: dict[str, Any]) -> frozenset[str]:
+    """What a claim of failure that was no task's may leave, where the cloud tells a success."""
+    if task is None or answer["status"] != "succeeded":
+        return frozenset()
+
+    # R7: an answer confirmed it, and then the cloud contradicts itself.
+    ends = frozenset(() if task.false_end is None else (task.false_end,))
+    is_denied = answer["target_version"] not in (None, answer["current_version"])
+    if is_denied and task.was_lied_about and not task.knew_version:
+        # A success that names another version than runs, and nobody knows what ran before: if that was what runs now,
+        # the claim is true.
+        return ends | {"failed", "timed_out"}
+    return ends
 
 
 def _of_open_task(channel: TrueChannel, told: str) -> frozenset[str]:

@@ -143,6 +143,7 @@ class World:
         for fields in told:
             if is_lie and fields["kind"] != "answer":
                 self.lie_about(fields["channel"])
+                self._note_false_end(fields)
             self.bridge.fold(
                 Observation(
                     device_id=DEVICE,
@@ -154,6 +155,13 @@ class World:
                     **fields,
                 )
             )
+
+    def _note_false_end(self, told: dict[str, Any]) -> None:
+        """Note that a lie is about to confirm what was claimed of the channel."""
+        shown, task = self.bridge.channel(told["channel"]), self.channels[told["channel"]].task
+        if shown is not None and task is not None and told["status"] in ("failed", "timed_out"):
+            is_claimed = told["status"] in (shown.claimed, None if shown.confirmed else shown.outcome)
+            task.false_end = told["status"] if is_claimed else task.false_end
 
     def _publish(self, source: int, **fields: Any) -> None:
         self.sources[source].publish(self.weather.vendor_at(self.now_ms), **fields)
