@@ -60,6 +60,8 @@ class Task(Struct, kw_only=True):
     """The bridge knew which version it installs."""
     false_end: str | None = None
     """A claim that was no task's, which then an answer confirmed that lied as well."""
+    false_claims: int = 0
+    """Claims that were no task's, while it was the latest one."""
 
 
 class TrueChannel:

@@ -145,9 +145,11 @@ class FoldMachine(RuleBasedStateMachine):
 
     @rule(number=channels, source=sources, outcome=st.sampled_from(["succeeded", "failed", "timed_out"]))
     def claim_falsely(self, number: int, source: int, outcome: str) -> None:
-        name = self._channel(number).name
-        self._world.lie_about(name)
-        self._world.claim(name, outcome, source)
+        channel = self._channel(number)
+        self._world.lie_about(channel.name)
+        if channel.task is not None:
+            channel.task.false_claims += 1
+        self._world.claim(channel.name, outcome, source)
 
     @rule()
     def clear(self) -> None:

@@ -62,6 +62,9 @@ def _of_a_false_claim(task: Task | None, answer: dict[str, Any]) -> frozenset[st
 
     # R7: an answer confirmed it, and then the cloud contradicts itself.
     ends = frozenset(() if task.false_end is None else (task.false_end,))
+    if task.false_claims > 1:
+        # R7: two different claims are more than one wrong one.
+        ends |= {"failed", "timed_out"}
     is_denied = answer["target_version"] not in (None, answer["current_version"])
     if is_denied and task.was_lied_about and not task.knew_version:
         # A success that names another version than runs, and nobody knows what ran before: if that was what runs now,
