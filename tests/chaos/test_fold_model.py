@@ -18,6 +18,7 @@ def test_the_fold_keeps_its_promises_and_ends_at_the_truth_in_five_thousand_play
             max_examples=5000,
             stateful_step_count=100,
             deadline=None,
+            derandomize=False,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

@@ -27,9 +27,6 @@ def play(examples: int, **more: Any) -> None:
         settings=settings(
             max_examples=examples,
             stateful_step_count=100,
-            deadline=None,
-            derandomize=True,
-            database=None,
             suppress_health_check=suppressed,
             **more,
         ),
