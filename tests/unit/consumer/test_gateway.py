@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import _pulsar
@@ -13,6 +13,7 @@ import structlog
 from consumer import gateway
 from consumer.entries import Entries
 from consumer.gateway import HELD_MOST, WORTH_A_WRITE, GatewayThread
+from consumer.pulsar_client import BATCH_SHARE
 from consumer.quiet import ABSENCE_S
 from consumer.sink import OutgoingRecord
 from consumer.slices import Slice
@@ -22,24 +23,34 @@ from tests.gateway_messages import account
 
 MOST = 100
 """Messages in a batch."""
+MESSAGE_BYTES = 600
 RECORD = OutgoingRecord("observations", b"key", b"value", 1)
 
 
-class PlayedConsumer:
-    """Gives these batches, and then fails as a lost connection does. A batch is a list of one name a message."""
+class PlayedMessage(str):
+    """A message by its name: `record` or `filtered`."""
 
-    def __init__(self, batches: Sequence[list[str]]) -> None:
+    __slots__ = ()
+
+    def length(self) -> int:
+        return MESSAGE_BYTES
+
+
+class PlayedConsumer:
+    """Gives these batches, and then fails as a lost connection does."""
+
+    def __init__(self, batches: Sequence[list[PlayedMessage]]) -> None:
         self._batches = iter(batches)
 
     def is_connected(self) -> bool:
         return True
 
-    def batch_receive(self) -> list[str]:
+    def batch_receive(self) -> list[PlayedMessage]:
         for batch in self._batches:
             return batch
         raise _pulsar.ConnectError
 
-    def receive(self, _timeout_ms: int) -> str:
+    def receive(self, _timeout_ms: int) -> PlayedMessage:
         raise _pulsar.Timeout
 
     def close(self) -> None:
@@ -52,7 +63,7 @@ class PlayedSlicer:
     def __init__(self) -> None:
         self.entries = Entries()
 
-    def cut(self, messages: Sequence[str], received_at_ms: int) -> list[Slice]:
+    def cut(self, messages: Sequence[PlayedMessage], received_at_ms: int) -> list[Slice]:
         return [
             Slice(
                 partition="event/0",
@@ -71,12 +82,15 @@ class PlayedSlicer:
         ]
 
 
-def batch(records: int, messages: int = MOST) -> list[str]:
-    return ["record"] * records + ["filtered"] * (messages - records)
+def batch(records: int, messages: int = MOST) -> list[PlayedMessage]:
+    return [PlayedMessage("record")] * records + [PlayedMessage("filtered")] * (messages - records)
 
 
 async def deliveries(
-    monkeypatch: pytest.MonkeyPatch, batches: Sequence[list[str]], **settings: Any
+    monkeypatch: pytest.MonkeyPatch,
+    batches: Sequence[list[PlayedMessage]],
+    caught_up: Callable[[int, Sequence[str]], None] = lambda *_: None,
+    **settings: Any,
 ) -> list[list[int]]:
     """Return the deliveries, each as the numbers of its slices' records."""
     consumers = [PlayedConsumer(batches)]
@@ -95,7 +109,7 @@ async def deliveries(
         PlayedSlicer(),  # type: ignore[arg-type]
         Counters(),
         deliver=deliver,
-        caught_up=lambda *_: None,
+        caught_up=caught_up,
         partitions_known=lambda _: None,
     )
     thread.start()
@@ -152,10 +166,28 @@ class FastClock:
         return int(self.now * 1e9)
 
 
+async def test_a_batch_that_was_cut_off_by_its_bytes_waits_for_company_and_is_not_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway, "time", FastClock())
+    monkeypatch.setattr(GatewayThread, "_is_stuck", lambda *_: False)
+    batches = [batch(1, 4)] * HELD_MOST
+    told: list[int] = []
+
+    def caught_up(at_ms: int, _unfinished: Sequence[str]) -> None:
+        told.append(at_ms)
+
+    cap = {"max_unconfirmed_bytes": BATCH_SHARE * 4 * MESSAGE_BYTES}
+    assert await deliveries(monkeypatch, batches, caught_up, **cap) == [[1] * HELD_MOST]
+    assert told == []
+    assert await deliveries(monkeypatch, batches, caught_up) == [[1]] * HELD_MOST
+    assert len(told) == HELD_MOST
+
+
 class Flowing(PlayedConsumer):
     """One that stays connected when it has given all."""
 
-    def batch_receive(self) -> list[str]:
+    def batch_receive(self) -> list[PlayedMessage]:
         return next(self._batches, [])
 
 
