@@ -38,7 +38,7 @@ class GapRule(Struct, frozen=True):
         )
 
 
-class _Silence(Struct, frozen=True):
+class Silence(Struct, frozen=True):
     """It ended at `at_ms`, when something was heard again that joins what was known up to `since_ms`."""
 
     at_ms: int
@@ -48,15 +48,16 @@ class _Silence(Struct, frozen=True):
 class Chain:
     """One source partition's past. Times are Unix ms of our clock, publish times of the gateway's."""
 
-    __slots__ = ("_covered_ms", "_doubt", "_first", "_is_recalled", "_lost", "_rule", "alive_at_ms")
+    __slots__ = ("_covered_ms", "_doubt", "_first", "_is_recalled", "_rule", "alive_at_ms", "lost")
 
     def __init__(self, rule: GapRule) -> None:
         self._rule = rule
         self._is_recalled = False
-        self._first: _Silence | None = None
-        self._doubt: _Silence | None = None
-        self._lost: _Silence | None = None
+        self._first: Silence | None = None
+        self._doubt: Silence | None = None
         self._covered_ms = 0
+        self.lost: Silence | None = None
+        """In which messages may have been dropped unseen; None where none were, as far as is known."""
         self.alive_at_ms: int | None = None
         """Up to here everything was received and is done; None while nothing is known."""
 
@@ -69,11 +70,6 @@ class Chain:
     def reaches_ms(self) -> int | None:
         """Up to here nothing is missing as far as is known: also what a first start or a gap told covers."""
         return self.alive_at_ms if self.alive_at_ms is not None else self._covered_ms or None
-
-    @property
-    def lost_since_ms(self) -> int | None:
-        """Since when messages may be missing; None where none are, as far as is known."""
-        return None if self._lost is None else self._lost.since_ms
 
     def received(self, at_ms: int, published_at_ms: int) -> None:
         """At `at_ms` messages came, the first of which had been published at `published_at_ms`."""
@@ -105,24 +101,32 @@ class Chain:
             told_ms = (
                 min(told_ms, now_ms) if told_ms is not None and told_ms <= now_ms + CLOCKS_APART_MS else 0
             )
+            # What was dated later than now was so by a clock that was ahead and has been set back since.
             if self._first is not None:
-                self._judge(self._first.at_ms, min(self._first.since_ms, told_ms))
+                self._judge(min(self._first.at_ms, now_ms), min(self._first.since_ms, told_ms))
             if self._doubt is not None:
                 # Whoever wrote a later time has read meanwhile, or has told the gap already.
-                self._judge(self._doubt.at_ms, max(self._doubt.since_ms, told_ms))
+                self._judge(min(self._doubt.at_ms, now_ms), max(self._doubt.since_ms, told_ms))
             if self.alive_at_ms is None:
                 self.alive_at_ms = told_ms
         self._is_recalled, self._first, self._doubt = True, None, None
 
-    def told(self, at_ms: int) -> None:
-        """At this time a gap was told: it covers whatever was lost before."""
+    def told(self, at_ms: int, lost: Silence | None = None) -> None:
+        """At this time a gap was told, because of `lost`: it covers that, and whatever else was lost before.
+
+        What was found while the gap waited for Kafka is judged anew, now that everything up to the gap is covered.
+        """
         self._covered_ms = at_ms
-        if self._lost is not None and self._lost.at_ms - at_ms <= self._rule.limit_ms:
-            self._lost = None
-        if self._doubt is not None and self._doubt.at_ms - at_ms <= self._rule.limit_ms:
+        # The clock may have been set back between the two: what the gap was told for it covers, however that is dated.
+        if self.lost == lost or not self._is_beyond(self.lost, at_ms):
+            self.lost = None
+        if not self._is_beyond(self._doubt, at_ms):
             self._doubt = None
         if self.alive_at_ms is not None:
             self.done(at_ms)
+
+    def _is_beyond(self, silence: Silence | None, covered_ms: int) -> bool:
+        return silence is not None and silence.at_ms - covered_ms > self._rule.limit_ms
 
     def _link(self, at_ms: int, from_ms: int) -> None:
         # Our own clock was ahead and was set back: it must not cover the time until then.
@@ -130,7 +134,7 @@ class Chain:
         reaches_ms = max(from_ms, self._covered_ms)
         if self.alive_at_ms is None:
             # What this first link joins, only the progress topic can tell.
-            self._first = None if self._is_recalled else _Silence(at_ms, from_ms)
+            self._first = None if self._is_recalled else Silence(at_ms, from_ms)
             self.alive_at_ms = reaches_ms
             return
 
@@ -138,8 +142,8 @@ class Chain:
         self.alive_at_ms = min(self.alive_at_ms, reaches_ms)
         self._judge(at_ms, from_ms)
         if at_ms - self.alive_at_ms > self._rule.limit_ms and self._doubt is None:
-            self._doubt = _Silence(at_ms, self.alive_at_ms)
+            self._doubt = Silence(at_ms, self.alive_at_ms)
 
     def _judge(self, at_ms: int, since_ms: int) -> None:
         if at_ms - max(since_ms, self._covered_ms) > self._rule.limit_ms:
-            self._lost = _Silence(at_ms, since_ms)
+            self.lost = Silence(at_ms, since_ms)

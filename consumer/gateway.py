@@ -20,9 +20,9 @@ from consumer.entries import receive_rest
 from consumer.pulsar_client import (
     CLIENT_CLOSE_S,
     OPERATION_TIMEOUT_S,
+    BatchLimits,
     NotSubscribed,
     close,
-    full_batch,
     open_client,
     subscribe,
 )
@@ -238,8 +238,8 @@ class GatewayThread:
 
     def _receive(self, consumer: _pulsar.Consumer) -> None:
         now = time.monotonic()
-        full = full_batch(self._account.gateway)
-        quiet = Quiet(now, full)
+        limits = BatchLimits.of(self._account.gateway)
+        quiet = Quiet(now)
         presence = Presence(now, time.time())
         next_check = 0.0
         entries = self._slicer.entries
@@ -273,10 +273,11 @@ class GatewayThread:
                 entries.asked()
             batch = self._next_batch(consumer, idle=quiet.silent_s(now) > IDLE_WAIT_MS / 1000)
             now = time.monotonic()
-            quiet.receive(len(batch), now)
+            is_full = limits.is_full(batch)
+            quiet.receive(len(batch), now, is_full=is_full)
             if batch:
                 self._take(batch)
-            if len(batch) < full or self._is_worth_a_write():
+            if not is_full or self._is_worth_a_write():
                 self._deliver_held()
             if self._was_away(presence, now):
                 return

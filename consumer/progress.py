@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from consumer.backlog import Backlog, Entry
-from consumer.gaps import Chain, GapRule
+from consumer.gaps import Chain, GapRule, Silence
 from consumer.settings import GatewaySettings
 from consumer.sink import OutgoingRecord
 from consumer.slices import Slice
@@ -122,6 +122,8 @@ class ProgressBook:
         """
         busy = frozenset(unfinished)
         for name, partition in self._partitions.items():
+            # Our own clock was ahead when something came, and was set back: it must not count as just come until then.
+            partition.received_at_ms = min(partition.received_at_ms, at_ms)
             if name not in busy and at_ms - partition.received_at_ms >= CAUGHT_UP_AFTER_S * 1000:
                 partition.chain.caught_up(at_ms)
 
@@ -146,19 +148,19 @@ class ProgressBook:
                 _recall(partition, told.get(name), now_ms)
 
     @property
-    def lost_since_ms(self) -> Mapping[str, int]:
-        """The source partitions in which messages may be missing, and since when."""
-        lost = {name: partition.chain.lost_since_ms for name, partition in self._partitions.items()}
-        return {name: since_ms for name, since_ms in lost.items() if since_ms is not None}
+    def lost(self) -> Mapping[str, Silence]:
+        """The source partitions in which messages may be missing, and the silence in which they were dropped."""
+        lost = {name: partition.chain.lost for name, partition in self._partitions.items()}
+        return {name: silence for name, silence in lost.items() if silence is not None}
 
-    def gap_told(self, at_ms: int) -> None:
-        """A gap of this time is confirmed. It covers every device of the account, so all source partitions."""
-        for partition in self._partitions.values():
-            partition.chain.told(at_ms)
+    def gap_told(self, at_ms: int, lost: Mapping[str, Silence]) -> None:
+        """A gap of this time, told for these, is confirmed. It is of all devices, so of all source partitions."""
+        for name, partition in self._partitions.items():
+            partition.chain.told(at_ms, lost.get(name))
 
     def records(self, now_ms: int) -> Sequence[OutgoingRecord]:
         """Return what moved since it was last asked: nothing while there is a doubt, or a gap to tell first."""
-        if self.is_in_doubt or self.lost_since_ms:
+        if self.is_in_doubt or self.lost:
             return []
         moved: list[OutgoingRecord] = []
         for name, partition in self._partitions.items():

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 import structlog
 
+from consumer.gaps import Silence
 from consumer.progress import ProgressBook, progress_period_s
 from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord, ProgressReader, Sink
@@ -59,25 +60,25 @@ class ProgressWriter:
             await self._sink.write(records)
 
     async def _settle(self) -> None:
-        """Until nothing is open: ask about what is in doubt, tell what was lost."""
-        while self._book.is_in_doubt or self._book.lost_since_ms:
-            if self._book.is_in_doubt:
-                told = {} if self._past is None else await self._past.read_progress(self._account.name)
-                self._book.recall(told, self._now_ms())
-            if self._book.lost_since_ms:
-                await self._tell_gap()
+        """Ask about what is in doubt, tell what was lost. What is found meanwhile waits for the next round."""
+        if self._book.is_in_doubt:
+            told = {} if self._past is None else await self._past.read_progress(self._account.name)
+            self._book.recall(told, self._now_ms())
+        lost = self._book.lost
+        if lost:
+            await self._tell_gap(lost)
 
-    async def _tell_gap(self) -> None:
-        lost, at_ms = self._book.lost_since_ms, self._now_ms()
+    async def _tell_gap(self, lost: Mapping[str, Silence]) -> None:
+        at_ms = self._now_ms()
         log.warning(
             "gap",
             account=self._account.name,
             source_partitions=len(lost),
-            silent_s=round((at_ms - min(lost.values())) / 1000),
+            silent_s=round((at_ms - min(silence.since_ms for silence in lost.values())) / 1000),
             reason="the gateway drops what nobody reads in time: every device of the account is looked up",
         )
         await self._sink.write(self._gap(at_ms))
-        self._book.gap_told(at_ms)
+        self._book.gap_told(at_ms, lost)
         self.gaps += 1
 
     def _gap(self, at_ms: int) -> list[OutgoingRecord]:

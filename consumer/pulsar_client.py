@@ -12,9 +12,10 @@ import queue
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Self
 
 import _pulsar
+from msgspec import Struct
 
 from consumer import auth
 from consumer.settings import GatewayAccount, GatewaySettings
@@ -25,7 +26,8 @@ BATCH_MESSAGES: Final = 1000
 BATCH_WAIT_MS: Final = 1
 """How long a batch is collected: it adds to the latency of every message under light load."""
 BATCH_SHARE: Final = 4
-"""Of the bytes that may be unconfirmed a batch has at most this part, and one message."""
+"""Of the messages and of the bytes that may be unconfirmed a batch has at most this part. One that waited alone comes
+before it, and the first is in it however large it is."""
 OPERATION_TIMEOUT_S: Final = 10
 CLIENT_CLOSE_S: Final = 0.5
 """Kept for closing the client, which answers at once also where its gateway does not. One that is not closed aborts
@@ -117,17 +119,37 @@ def close(opened: _pulsar.Consumer | _pulsar.Client, *, by: Callable[[], float])
     return "no answer in time"
 
 
-def most_in_batch(gateway: GatewaySettings) -> int:
-    """Return how many messages a batch holds at most: the client gives no more than it may fetch ahead."""
-    return min(BATCH_MESSAGES, gateway.receive_ahead_messages)
+class BatchLimits(Struct, frozen=True):
+    """What a batch holds at most, and which one means that more wait.
 
-
-def full_batch(gateway: GatewaySettings) -> int:
-    """Return how many messages of a batch mean that more wait: half of the most that it may have.
-
-    Where each entry is one message, the shares of a topic's source partitions make less than that most.
+    The pump looks at the caps before each batch and takes that whole, so it passes them by no more than a batch.
     """
-    return most_in_batch(gateway) // 2
+
+    most_messages: int
+    most_bytes: int
+
+    @classmethod
+    def of(cls, gateway: GatewaySettings) -> Self:
+        """Return an account's. The client gives no more than it may fetch ahead, and takes a zero for no limit."""
+        return cls(
+            most_messages=min(
+                BATCH_MESSAGES,
+                gateway.receive_ahead_messages,
+                max(1, gateway.max_unconfirmed_messages // BATCH_SHARE),
+            ),
+            most_bytes=max(1, gateway.max_unconfirmed_bytes // BATCH_SHARE),
+        )
+
+    def is_full(self, batch: Sequence[_pulsar.Message]) -> bool:
+        """Whether more wait: it has half of the messages, or of the bytes, that it may have.
+
+        Where each entry is one message, the shares of a topic's source partitions make less than all those messages.
+        The client ends a batch before the message that would pass the bytes: one of more than half of them leaves less.
+        """
+        return (
+            2 * len(batch) >= self.most_messages
+            or 2 * sum(message.length() for message in batch) >= self.most_bytes
+        )
 
 
 def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfiguration:
@@ -139,9 +161,8 @@ def _consumer_configuration(gateway: GatewaySettings) -> _pulsar.ConsumerConfigu
     # several. Pulsar counts entries where the client counts messages: what comes ahead is as many times more.
     configuration.receiver_queue_size(ahead)
     configuration.max_total_receiver_queue_size_across_partitions(ahead)
-    # A whole batch is taken before the caps are looked at: it may pass them by no more than a part of them.
-    most_bytes = gateway.max_unconfirmed_bytes // BATCH_SHARE
+    limits = BatchLimits.of(gateway)
     configuration.batch_receive_policy(
-        _pulsar.BatchReceivePolicy(most_in_batch(gateway), most_bytes, BATCH_WAIT_MS)
+        _pulsar.BatchReceivePolicy(limits.most_messages, limits.most_bytes, BATCH_WAIT_MS)
     )
     return configuration

@@ -17,10 +17,9 @@ ABSENCE_S: Final = 30.0
 class Quiet:
     """One subscription's, from the moment it was made."""
 
-    __slots__ = ("_flowing_since", "_full_batch", "_is_drained", "_message_at", "_told_at")
+    __slots__ = ("_flowing_since", "_is_drained", "_message_at", "_told_at")
 
-    def __init__(self, now: float, full_batch: int) -> None:
-        self._full_batch = full_batch
+    def __init__(self, now: float) -> None:
         self._message_at = self._told_at = self._flowing_since = now
         self._is_drained = False
 
@@ -32,9 +31,9 @@ class Quiet:
         """Nothing was asked for: that nothing came says nothing."""
         self._flowing_since = self._message_at = now
 
-    def receive(self, count: int, now: float) -> None:
+    def receive(self, count: int, now: float, *, is_full: bool) -> None:
         """The client was asked and gave so many messages; a batch that is not full is all it had."""
-        self._is_drained = count < self._full_batch
+        self._is_drained = not is_full
         if count:
             self._message_at = now
 

@@ -37,7 +37,7 @@ class Partition:
 
     @property
     def lost(self) -> bool:
-        return self.chain.lost_since_ms is not None
+        return self.chain.lost is not None
 
     @property
     def alive_s(self) -> float:
@@ -71,8 +71,8 @@ def test_a_process_that_was_away_too_long_finds_a_gap_at_its_start_whether_or_no
         begin(late)
         assert late.chain.is_in_doubt
         late.recall(0.0, LIMIT + 2)
-        assert late.lost
-        assert late.chain.lost_since_ms == _ms(0)
+        assert late.chain.lost is not None
+        assert late.chain.lost.since_ms == _ms(0)
 
 
 def test_a_process_that_was_away_for_less_finds_none() -> None:
@@ -178,6 +178,59 @@ def test_what_is_lost_while_a_gap_waits_for_kafka_is_told_by_another() -> None:
     partition.recall(5 * HOUR, 10 * HOUR)
 
     assert partition.lost
+
+
+def test_a_loss_proved_while_a_gap_waits_for_kafka_is_told_by_another_whoever_read_meanwhile() -> None:
+    partition = Partition(told_s=0.0, recalled_at_s=5 * HOUR)
+    partition.read(5 * HOUR)
+    partition.recall(0.0, 5 * HOUR)
+    first = partition.chain.lost
+    partition.read(10 * HOUR, waited_s=LIMIT + 1)
+
+    partition.chain.told(_ms(5 * HOUR), first)
+    partition.recall(10 * HOUR, 10 * HOUR)
+
+    assert partition.lost
+
+
+def test_what_is_found_again_while_a_gap_waits_for_kafka_is_told_by_it() -> None:
+    partition = Partition()
+    partition.read(5 * HOUR, waited_s=LIMIT + 100)
+    first = partition.chain.lost
+    for second in range(600):
+        partition.read(5 * HOUR + second, waited_s=LIMIT + 100)
+
+    partition.chain.told(_ms(5 * HOUR), first)
+
+    assert not partition.lost
+    assert not partition.chain.is_in_doubt
+
+
+def test_a_clock_that_was_ahead_and_is_set_back_before_the_decision_makes_no_gap() -> None:
+    new = Partition(recalled_at_s=None)
+    new.quiet(3 * HOUR, 3 * HOUR)
+    running = Partition()
+    running.quiet(60, 300)
+    running.quiet(300 + 3 * HOUR, 304 + 3 * HOUR)
+    for partition in (new, running):
+        assert partition.chain.is_in_doubt
+
+        partition.recall(0.0, 310)
+
+        assert not partition.lost
+        assert not partition.chain.is_in_doubt
+
+
+def test_a_gap_covers_what_it_was_told_for_however_far_ahead_the_clock_was_that_dated_it() -> None:
+    partition = Partition()
+    partition.quiet(60, HOUR)
+    partition.read(3 * HOUR, waited_s=2 * HOUR)
+    lost = partition.chain.lost
+    assert lost is not None
+
+    partition.chain.told(_ms(HOUR + 10), lost)
+
+    assert not partition.lost
 
 
 def test_a_publishing_host_with_a_wrong_clock_makes_no_gaps() -> None:

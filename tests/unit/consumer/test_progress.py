@@ -62,6 +62,16 @@ def test_a_quiet_night_moves_what_is_caught_up_and_nothing_else() -> None:
     assert written["tuya-test/event/1"].position is None
 
 
+def test_what_came_while_our_clock_was_ahead_keeps_nothing_from_being_caught_up() -> None:
+    book = _book()
+    book.received(_slice(_NOW_MS, received_at_ms=_NOW_MS + 3_600_000))
+
+    for at_ms in (_NOW_MS, _NOW_MS + 3000):
+        book.caught_up(at_ms, [])
+
+    assert _written(book)["tuya-test/event/3"].alive_at_ms == _NOW_MS + 3000
+
+
 def test_a_copy_that_waits_is_silent_about_what_another_reads() -> None:
     reader, waiting = _book(), _book()
     reader.acknowledged(_slice(_NOW_MS - 1000, entry=40))
@@ -118,7 +128,7 @@ def test_what_was_dropped_unread_while_others_flowed_is_a_gap() -> None:
             [Backlog("event/2", (7, minute), (7, minute)), Backlog("event/3", (7, minute), dropped)],
         )
 
-    assert set(book.lost_since_ms) == {"event/3"}
+    assert set(book.lost) == {"event/3"}
 
 
 def test_time_never_runs_backwards_nor_ahead_of_our_clock() -> None:

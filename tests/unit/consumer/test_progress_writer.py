@@ -11,11 +11,13 @@ from consumer.progress import ProgressBook
 from consumer.progress_writer import ProgressWriter
 from consumer.settings import GatewayAccount
 from consumer.sink import OutgoingRecord, TopicName
-from schemas import IngestProgress, Observation
+from consumer.slices import Slice
+from schemas import IngestProgress, Observation, Position
 from tests.gateway_messages import account
 from tests.virtual_time import in_virtual_time, now_ms
 
 LIMIT_MS = 6600_000
+AHEAD_MS = 3 * 3600_000
 
 
 class Kafka:
@@ -59,18 +61,45 @@ class Kafka:
             )
 
 
+def come(partition: str, *, published_at_ms: int, received_at_ms: int) -> Slice:
+    """A message came, and is not acknowledged yet."""
+    return Slice(
+        partition=partition,
+        records=[],
+        sources=[],
+        ended=[],
+        last_position=Position(
+            partition=partition, ledger=1, entry=1, batch_index=-1, publish_time_at_ms=published_at_ms
+        ),
+        first_published_at_ms=published_at_ms,
+        last_published_at_ms=published_at_ms,
+        received_at_ms=received_at_ms,
+        message_count=1,
+        size_bytes=1,
+    )
+
+
 class Run:
-    """One copy's book and writer on that Kafka, connected to two source partitions."""
+    """One copy's book and writer on that Kafka, connected to two source partitions, on a clock that may be ahead."""
 
     def __init__(self, kafka: Kafka, given: GatewayAccount | None = None) -> None:
         settings = given or account()
         self.book = ProgressBook("tuya-test", settings.gateway)
-        self.writer = ProgressWriter(settings, self.book, kafka, kafka, now_ms=now_ms)
+        self.ahead_ms = 0
+        self.writer = ProgressWriter(settings, self.book, kafka, kafka, now_ms=self.now_ms)
         self._task = asyncio.create_task(self.writer.run())
 
+    def now_ms(self) -> int:
+        return now_ms() + self.ahead_ms
+
     def connect(self) -> None:
-        self.book.know(["event/0", "event/1"], now_ms())
-        self.book.caught_up(now_ms(), [])
+        self.book.know(["event/0", "event/1"], self.now_ms())
+        self.book.caught_up(self.now_ms(), [])
+
+    async def stay_quiet(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await asyncio.sleep(1)
+            self.book.caught_up(self.now_ms(), [])
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -212,4 +241,79 @@ async def test_a_topic_that_is_new_to_the_account_is_no_gap() -> None:
 
     assert told == len(kafka.gaps) == 12
     assert "notice" in kafka.progress
+    await run.stop()
+
+
+@in_virtual_time
+async def test_a_clock_that_is_set_back_while_kafka_is_away_at_the_start_makes_no_gap() -> None:
+    kafka = Kafka()
+    kafka.remember("event/0", "event/1", alive_at_ms=now_ms() - 300_000)
+    kafka.is_there.clear()
+    run = Run(kafka)
+    run.ahead_ms = AHEAD_MS
+    run.connect()
+    await run.stay_quiet(20)
+    run.ahead_ms = 0
+    await run.stay_quiet(20)
+    kafka.is_there.set()
+    await run.stay_quiet(60)
+
+    assert kafka.gaps == []
+    assert all(0 <= now_ms() - told.alive_at_ms <= 20_000 for told in kafka.progress.values())
+    await run.stop()
+
+
+@in_virtual_time
+async def test_a_clock_that_is_wrong_for_seconds_makes_no_gap() -> None:
+    kafka = Kafka()
+    run = Run(kafka)
+    run.connect()
+    await run.stay_quiet(61)
+    run.ahead_ms = AHEAD_MS
+    await run.stay_quiet(4)
+    run.ahead_ms = 0
+    await run.stay_quiet(60)
+
+    assert kafka.gaps == []
+    assert all(0 <= now_ms() - told.alive_at_ms <= 20_000 for told in kafka.progress.values())
+    await run.stop()
+
+
+@in_virtual_time
+async def test_what_a_clock_ahead_takes_for_lost_is_told_once_though_it_is_set_back() -> None:
+    """A message that comes while it is ahead proves the loss by itself: no other copy's record settles that."""
+    kafka = Kafka()
+    run = Run(kafka)
+    run.connect()
+    await run.stay_quiet(61)
+    run.ahead_ms = LIMIT_MS + 60_000
+    run.book.received(come("event/0", published_at_ms=now_ms(), received_at_ms=run.now_ms()))
+    run.ahead_ms = 0
+    await run.stay_quiet(60)
+
+    assert len(kafka.gaps) == 12
+    assert run.writer.gaps == 1
+    assert all(0 <= now_ms() - told.alive_at_ms <= 20_000 for told in kafka.progress.values())
+    await run.stop()
+
+
+@in_virtual_time
+async def test_gaps_are_never_told_without_a_pause_between_them() -> None:
+    """A clock that goes back with each gap dates another loss far ahead, again and again."""
+    kafka = Kafka()
+    run = Run(kafka)
+    run.connect()
+    await run.stay_quiet(61)
+    confirm = kafka.write
+
+    async def confirm_late(records: Sequence[OutgoingRecord]) -> Sequence[int]:
+        run.book.received(
+            come("event/0", published_at_ms=now_ms() + LIMIT_MS, received_at_ms=now_ms() + 2 * LIMIT_MS + 1)
+        )
+        return await confirm(records)
+
+    kafka.write = confirm_late  # type: ignore[method-assign]
+    await asyncio.sleep(60)
+
+    assert 1 <= run.writer.gaps <= 7
     await run.stop()

@@ -12,7 +12,7 @@ import _pulsar
 import pytest
 
 from consumer import pulsar_client
-from consumer.pulsar_client import close, full_batch, most_in_batch, subscribe
+from consumer.pulsar_client import BATCH_SHARE, BatchLimits, close, subscribe
 from tests.gateway_messages import account
 
 
@@ -108,10 +108,46 @@ def test_what_is_fetched_ahead_is_shared_by_the_source_partitions(monkeypatch: p
     assert asked.told["max_total_receiver_queue_size_across_partitions"] == 400
     assert asked.told["consumer_type"] == _pulsar.ConsumerType.Failover
     most_messages, most_bytes, _ = asked.told["batch_receive_policy"]
-    assert most_messages == most_in_batch(reader.gateway) == 400
-    assert most_bytes == reader.gateway.max_unconfirmed_bytes // 4
+    assert BatchLimits(most_messages, most_bytes) == BatchLimits.of(reader.gateway)
+    assert most_messages == 400
+    assert most_bytes == reader.gateway.max_unconfirmed_bytes // BATCH_SHARE
+
+
+class Sized:
+    """A message of so many bytes."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def length(self) -> int:
+        return self._size_bytes
+
+
+def is_full(limits: BatchLimits, *sizes_bytes: int) -> bool:
+    return limits.is_full([Sized(size_bytes) for size_bytes in sizes_bytes])  # type: ignore[misc]
 
 
 def test_a_batch_is_full_before_it_has_all_that_may_be_fetched_ahead() -> None:
+    limits = BatchLimits.of(account(receive_ahead_messages=1000).gateway)
     # Eleven source partitions of ninety messages each are less than a thousand.
-    assert full_batch(account(receive_ahead_messages=1000).gateway) <= 11 * (1000 // 11)
+    assert is_full(limits, *[600] * 11 * (1000 // 11))
+    assert is_full(limits, *[600] * 500)
+    assert not is_full(limits, *[600] * 499)
+    assert not is_full(limits)
+
+
+def test_a_batch_that_was_cut_off_by_its_bytes_is_full() -> None:
+    for unconfirmed_bytes, message_bytes in ((1024 * 1024, 600), (1024 * 1024, 130_000), (3, 600)):
+        limits = BatchLimits.of(account(max_unconfirmed_bytes=unconfirmed_bytes).gateway)
+        cut_off = max(1, limits.most_bytes // message_bytes)
+        assert cut_off < limits.most_messages // 2
+        assert is_full(limits, *[message_bytes] * cut_off)
+    assert not is_full(BatchLimits.of(account().gateway), *[600] * cut_off)
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 100, 3999, 4000, 100_000])
+def test_a_batch_is_a_part_of_what_may_be_unconfirmed_and_never_without_a_limit(most: int) -> None:
+    """A limit of zero is none for the client, and would have each batch look full for us."""
+    limits = BatchLimits.of(account(max_unconfirmed_messages=most, max_unconfirmed_bytes=most).gateway)
+    assert 1 <= limits.most_messages <= max(1, most / BATCH_SHARE)
+    assert 1 <= limits.most_bytes <= max(1, most / BATCH_SHARE)

@@ -68,12 +68,15 @@ def test_the_first_is_told_at_once_and_what_follows_as_a_sum_a_minute(look: Look
     (first,) = look(0, consumer(bad_signature=1))
     assert (first["event"], first["log_level"]) == ("dead_lettered", "warning")
     assert (first["source"], first["reasons"]) == ("consumer/tuya", {"bad_signature": 1})
-    assert "dead-letters list" in first["remedy"]
+    for command in ("list", "replay --all"):
+        assert f"`ota-bridge dead-letters {command}`" in first["remedy"]
 
     assert look(59, consumer(bad_signature=5000, too_large=1)) == []
     (second,) = look(60, consumer(bad_signature=5000, too_large=1))
     assert second["reasons"] == {"bad_signature": 4999, "too_large": 1}
     assert look(3600, consumer(bad_signature=5000, too_large=1)) == []
+    (third,) = look(7200, consumer(bad_signature=5000, too_large=2))
+    assert third["reasons"] == {"too_large": 1}
 
 
 def test_each_source_is_told_by_itself(look: Look) -> None:
@@ -86,3 +89,29 @@ def test_a_stage_that_counts_anew_is_told_from_its_first(look: Look) -> None:
     look(0, fold(7))
     (told,) = look(100, fold(2))
     assert told["reasons"] == {"refused": 2}
+
+
+def test_a_stage_that_was_built_anew_is_told_whole_though_it_counts_past_what_was_told_before(
+    look: Look,
+) -> None:
+    look(0, fold(5))
+    for at_s, count in ((10, 0), (30, 3), (59, 6)):
+        assert look(at_s, fold(count)) == []
+    (told,) = look(60, fold(7))
+    assert told["reasons"] == {"refused": 7}
+
+
+def test_what_was_not_told_of_a_stage_before_it_was_built_anew_is_told_with_the_new_one(look: Look) -> None:
+    look(0, consumer(bad_signature=5))
+    look(10, consumer(bad_signature=8, too_large=1))
+    look(20, consumer())
+    look(30, consumer(bad_signature=6, unknown_key=1))
+    (told,) = look(60, consumer(bad_signature=6, unknown_key=2))
+    assert told["reasons"] == {"bad_signature": 9, "too_large": 1, "unknown_key": 2}
+
+
+def test_a_stage_that_was_built_anew_begins_again_with_each_reason(look: Look) -> None:
+    """One lower count tells it of all of them."""
+    look(0, consumer(bad_signature=2, too_large=1))
+    (told,) = look(60, consumer(bad_signature=3, unknown_key=1))
+    assert told["reasons"] == {"bad_signature": 3, "unknown_key": 1}
