@@ -144,7 +144,9 @@ def test_an_account_of_a_cloud_without_a_gateway_is_one_sentence(
     assert loaded(file).account.name == "demo"
 
     file.write_text(HEDWIG + stray)
-    assert mistakes(file, given, name="hedwig-demo")["accounts.hedwig-demo"].endswith("No account here has one")
+    assert mistakes(file, given, name="hedwig-demo")["accounts.hedwig-demo"].endswith(
+        "No account here has one"
+    )
     assert "names no account with a gateway" in mistakes(file)["accounts"]
 
 
