@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line, the configuration or a topic's settings: changing them is the cure."""
     REFUSED = 3
-    """The clouds refused every account; for a command: its gateway or cloud did, or Kafka the credentials."""
+    """All accounts have a gateway, and all are refused by it; for a command: its gateway or cloud refuses, or Kafka."""
     UNREACHABLE = 4
     """Kafka, the gateway or a cloud did not answer a command; the daemon itself retries for ever."""
     DATA = 5

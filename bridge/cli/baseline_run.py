@@ -81,7 +81,7 @@ class Baseline:
 
     async def run(self, show: Callable[[Told], None]) -> Told:
         """Ask and count until every device is answered. Raises CommandFailed where that cannot be."""
-        started = heard = time.monotonic()
+        started = time.monotonic()
         topic = topic_name(self._settings.prefix, "observations")
         async with open_reader(self._settings, topic) as (answers, count):
             await self._begin(answers, [TopicPartition(topic, number) for number in range(count)])
@@ -93,7 +93,8 @@ class Baseline:
                 # Answers come first: what an interrupted run has asked is not asked again.
                 behind, is_catching_up = await ends_of(answers), True
                 while True:
-                    if await self._count(answers):
+                    # Until it asks, nobody owes it an answer, however long it reads.
+                    if await self._count(answers) or is_catching_up:
                         heard = time.monotonic()
                     if self._has_listing_ended:
                         # Its hints were written before its answer, on other partitions: read them too.

@@ -20,7 +20,7 @@ from bridge.cli.failure import CommandFailed
 from bridge.cli.lines import full_time
 from bridge.cli.options import DEFAULT_CONFIG, KEY_VARIABLE, AsJson, ConfigFile, wants_json
 from bridge.cli.push_lines import observation_line
-from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
+from bridge.cli.reasons import ALTERED_OR_OTHER_RULE, CONFIGURED_KEYS, remedy_of
 from bridge.config import LogSettings, load_accounts
 from bridge.config.environment import variable_of
 from bridge.exit_codes import ExitCode
@@ -59,6 +59,8 @@ class _Found(Struct, frozen=True, kw_only=True):
 
     def remedy(self, reason: str) -> str:
         """Return what to do, as far as the message itself tells."""
+        if reason == "bad_signature":
+            return self._remedy_of_signature()
         if reason not in ("undecryptable", "malformed_body"):
             return remedy_of(reason, keys=self.keys, captured=self.is_pasted)
         if self.opens_with is not None:
@@ -69,6 +71,11 @@ class _Found(Struct, frozen=True, kw_only=True):
         if reason == "malformed_body":
             return told
         return f"the signature is right, so the key is: check --em; if that is the message's own, {told} as damaged"
+
+    def _remedy_of_signature(self) -> str:
+        if self.examination.body is None and self.opens_with is None:
+            return f"no known key signed it, and none opens it: check {self.keys}"
+        return f"a known key opens it, so that one is right: {ALTERED_OR_OTHER_RULE}"
 
 
 def decrypt(

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+ALTERED_OR_OTHER_RULE: Final = (
+    "the message was changed on its way, or the platform signs by a rule this version does not know; only where all"
+    ' messages of the project fail like this, set sign_policy = "warn" for the time being, and report it'
+)
+"""What a wrong signature means where the key is right: a single one among others that are right was tampered with, and
+whoever let it pass by then would take whatever else is changed."""
+
 REMEDIES: Final[Mapping[str, str]] = {
     "too_large": "larger than gateway.max_message_bytes, or than the topic's max.message.bytes: raise what is too low",
     "malformed_envelope": "not what the gateway sends: find out who else publishes into this topic, or report it",
     "duplicate_key": "what was signed is ambiguous: find out who else publishes into this topic, or report it",
     "missing_signature": "the gateway signs everything: find out who else publishes into this topic, or report it",
-    "bad_signature": "no known key signed it: check {keys}; where `ota-bridge decrypt` opens it, the key is right and"
-    ' the platform signs by a rule this version does not know: set sign_policy = "warn", and report it',
+    "bad_signature": "no known key signed it: check {keys}; where `ota-bridge decrypt` opens it, the key is right, and"
+    f" {ALTERED_OR_OTHER_RULE}",
     "unknown_encryption": "the platform encrypts in a way this version does not know: upgrade the bridge, or report it",
     "undecryptable": "look at it with `ota-bridge decrypt`, which tells whether the key or the property em is wrong;"
     " where both are right it is damaged: report it to the platform",

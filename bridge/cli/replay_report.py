@@ -16,6 +16,9 @@ from bridge.replay.second_set import SecondSet
 from bridge.typed import printable
 
 _NOTHING: Final = "-"
+_BY_POLICY: Final = (
+    "         A [policy] that fires a timer up to a minute earlier looks the same as a bridge that was late."
+)
 
 
 def report_lines(findings: Findings, written: SecondSet | None) -> Iterator[Mapping[str, Any]]:
@@ -109,13 +112,13 @@ def _difference(difference: Difference) -> str:
 
 def _apart(findings: Findings) -> Iterator[Text]:
     """What is no difference by the rules, and what could not be looked at."""
-    if findings.by_timers:
+    by_timers = [each for each in findings.groups.most_common() if each[0].cause == "timers"]
+    if by_timers:
         yield Text(f"\nDifferent only because timers fired at other times: {_devices(findings.by_timers)}.")
-        for group, count in findings.groups.most_common():
-            if group.cause == "timers":
-                yield Text(
-                    f"{count:>7,}  {_arrow(group.published, group.replayed)}  {_and(group.fields)}", "dim"
-                )
+        for group, count in by_timers:
+            yield Text(f"{count:>7,}  {_arrow(group.published, group.replayed)}  {_and(group.fields)}", "dim")
+        if any(group.shows_more_than_times for group, _ in by_timers):
+            yield Text(_BY_POLICY, "dim")
     if findings.began_earlier:
         yield Text(
             f"\nNot compared, because the first observation is no longer in the topic:"

@@ -25,8 +25,8 @@ def run(
 ) -> int:
     """Run the bridge until it is stopped by SIGTERM or Ctrl-C.
 
-    Ends with 2 when the configuration or a topic is wrong, with 3 when the clouds refused every account. Kafka and
-    the clouds may be unreachable for as long as they like: that is waited for.
+    Ends with 2 when the configuration or a topic is wrong, with 3 when all of its accounts have a gateway and all are
+    refused by it. Kafka and the clouds may be unreachable for as long as they like: that is waited for.
     """
     configuration = load(config)
     selected = tuple(name for name in STAGES if not stage or name in stage)

@@ -40,11 +40,17 @@ MAY_BE_ZERO: Final = frozenset({"clock_margin_s", "jitter_s", "progress_step", "
 LEAST: Final[Mapping[str, int]] = {"receive_ahead_messages": 100, "session_timeout_s": 6}
 """A topic's source partitions share what is received ahead, some eleven of them: with less each entry waits for a
 question of its own. The session timeout's is the brokers' default of `group.min.session.timeout.ms`."""
-MOST: Final[Mapping[str, int]] = {"session_timeout_s": 30 * 60, "transaction_timeout_s": 15 * 60}
-"""The brokers' defaults of `group.max.session.timeout.ms` and `transaction.max.timeout.ms`: they refuse what is above,
-and then nothing is ever folded."""
 HIGHEST_PORT: Final = 65535
 HIGHEST_PERCENT: Final = 100
+MOST: Final[Mapping[str, int]] = {
+    "session_timeout_s": 30 * 60,
+    "transaction_timeout_s": 15 * 60,
+    "progress_fall_points": HIGHEST_PERCENT,
+}
+"""The brokers' defaults of `group.max.session.timeout.ms` and `transaction.max.timeout.ms`: they refuse what is above,
+and then nothing is ever folded. Progress is in per cent: it cannot fall by more."""
+LONGEST_S: Final = 10 * 365 * 86_400
+"""Of every other time. Ten years are as good as for ever, and a time so much later is still one that a record holds."""
 
 
 def check_kafka(path: str, values: Values, report: Report) -> None:
@@ -153,10 +159,11 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
     check_authorities(path, values, report)
     _check_url(path, values, GATEWAY, report)
     topics = values.get("topics", ("event",))
-    if not topics or not all(_CHANNEL.fullmatch(topic) for topic in topics):
+    wrong = [typed(topic) for topic in topics if not _CHANNEL.fullmatch(topic)]
+    if wrong or not topics:
         report(
             f"{path}.topics",
-            "does not name channels of the account",
+            f"does not name channels of the account: {', '.join(wrong)}" if wrong else "names no channel",
             "Use event, event-test or notice, or a topic's full name such as persistent://tenant/out/event",
         )
     if len({topic.rsplit("/", 1)[-1] for topic in topics}) < len(topics):
@@ -167,7 +174,7 @@ def check_gateway(path: str, values: Values, report: Report) -> None:
         )
     if values.get("subscription", "given").strip() == "":
         report(f"{path}.subscription", "is empty", "Name a subscription that no other program uses")
-    if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0):
+    if 0 < values.get("retention_s", 0) <= values.get("retention_margin_s", 0) <= LONGEST_S:
         report(f"{path}.retention_margin_s", "is not below retention_s", "Use a part of it, such as 600")
 
 
@@ -267,9 +274,14 @@ def check_numbers(path: str, values: Values, report: Report) -> None:
             if number < LEAST.get(key, 0) or (number == 0 and key not in MAY_BE_ZERO):
                 report(f"{path}.{key}", "is too small", _enough(key))
                 break
-            if number > MOST.get(key, math.inf):
-                report(f"{path}.{key}", "is too large", f"Use {MOST[key]} or less")
+            if number > _most(key):
+                report(f"{path}.{key}", "is too large", f"Use {_most(key)} or less")
                 break
+
+
+def _most(key: str) -> float:
+    is_time = key.endswith("_s") and not key.endswith("_per_s")
+    return MOST.get(key, LONGEST_S if is_time else math.inf)
 
 
 def _enough(key: str) -> str:

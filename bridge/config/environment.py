@@ -63,17 +63,21 @@ def overlay(
 def parse(text: str, kind: Any) -> Any:
     """Return the text as the TOML value it would be in the file; a text setting is taken as it is.
 
-    Lists may be written as in TOML or with commas: `event,event-test`.
+    Lists may be written as in TOML or with commas: `event,event-test`. A single value is a list of one.
     """
+    is_list = get_origin(kind) is tuple
     kinds = get_args(kind) or (kind,)
-    if get_origin(kind) is not tuple and any(part is str or isinstance(part, str) for part in kinds):
+    if not is_list and any(part is str or isinstance(part, str) for part in kinds):
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        if get_origin(kind) is tuple:
-            return [part.strip() for part in text.split(",") if part.strip()]
-        return text
+        value = None
+    if is_list and not isinstance(value, list):
+        return (
+            [value] if isinstance(value, str) else [part.strip() for part in text.split(",") if part.strip()]
+        )
+    return text if value is None else value
 
 
 def _copy(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from bridge.clouds.registry import CLOUDS
 from bridge.config.environment import FromEnvironment
 from bridge.config.load import Loader
 from bridge.config.settings import EvidenceSettings
@@ -51,6 +52,8 @@ def load_gateway(
     tables = loader.tables.setdefault("accounts", {})
     configured = _subscriptions(tables)
     chosen = _choose(loader, tables, name, is_new=is_new)
+    if not loader.problems and _has_none(tables.get(chosen)):
+        _refuse(loader, tables, chosen)
     loader.raise_problems()
     table = tables.setdefault(chosen, {"cloud": "tuya-cloud"})
     # Only the gateway is wanted: what is wrong with the API must not be in the way.
@@ -77,9 +80,7 @@ def _choose(loader: Loader, tables: Any, name: str | None, *, is_new: bool) -> s
         return name
     if is_new:
         return NEW_ALIAS
-    listening = sorted(
-        name for name, table in tables.items() if isinstance(table, dict) and "gateway" in table
-    )
+    listening = _with_gateway(tables)
     if not listening:
         what = "names no account with a gateway"
         if loader.missing_file is not None:
@@ -96,6 +97,29 @@ def _choose(loader: Loader, tables: Any, name: str | None, *, is_new: bool) -> s
             "accounts", f"names several with a gateway: {', '.join(listening)}", "Choose one with --account"
         )
     return listening[0] if listening else NEW_ALIAS
+
+
+def _with_gateway(tables: Mapping[str, Any]) -> list[str]:
+    return sorted(
+        name
+        for name, table in tables.items()
+        if isinstance(table, dict) and "gateway" in table and not _has_none(table)
+    )
+
+
+def _has_none(table: Any) -> bool:
+    """Whether it is an account of a cloud that has no message gateway."""
+    kind = CLOUDS.get(_text(table.get("cloud"))) if isinstance(table, dict) else None
+    return kind is not None and not kind.has_gateway
+
+
+def _refuse(loader: Loader, tables: Mapping[str, Any], name: str) -> None:
+    others = _with_gateway(tables)
+    loader.reader.problem(
+        f"accounts.{typed(name)}",
+        f"is an account of {_text(tables[name]['cloud'])}, which has no message gateway",
+        f"Choose an account with one: {', '.join(others)}" if others else "No account here has one",
+    )
 
 
 def _lay_over(table: dict[str, Any], given: Mapping[str, object]) -> None:

@@ -16,7 +16,7 @@ from bridge.clouds.registry import CLOUDS
 from bridge.clouds.settings import AnyAccount, ApiAccount, Check, Credentials
 from bridge.clouds.tuya.settings import TuyaCredentials
 from bridge.config import checks
-from bridge.config.environment import FromEnvironment, overlay
+from bridge.config.environment import overlay
 from bridge.config.problems import ConfigurationError, Problem
 from bridge.config.reader import Reader
 from bridge.config.settings import (
@@ -251,8 +251,7 @@ class Loader:
         """Note the tables that nobody reads."""
         for name, value in self.tables.items():
             if name not in TABLES:
-                origin = f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
-                self.reader.problem(name, f"is not a known table{origin}", f"Known are {', '.join(TABLES)}")
+                self.reader.unknown("table", name, name, value, TABLES)
 
     def raise_problems(self) -> None:
         """Raise ConfigurationError where there were mistakes."""

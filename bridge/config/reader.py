@@ -17,7 +17,7 @@ import msgspec
 from bridge.clouds.settings import Check, SecretForm
 from bridge.config.environment import FromEnvironment, parse, variable_of
 from bridge.config.problems import Problem
-from bridge.typed import exists, no_such_file
+from bridge.typed import exists, no_such_file, typed
 from consumer.secret import Secret
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -74,13 +74,19 @@ class Reader:
                 values[field.name] = field.default
         for key in table:
             if key not in known:
-                self._unknown(path, key, table[key], known)
+                self.unknown("key", dotted(path, key), key, table[key], known)
         check(path, values, self.problem)
         return kind(**values, **given) if len(self.problems) == before else None
 
     def problem(self, path: str, what: str, remedy: str) -> None:
         """Note a mistake."""
         self.problems.append(Problem(path, what, remedy))
+
+    def unknown(self, what: str, where: str, name: str, value: object, known: Collection[str]) -> None:
+        """Note a key or a table that nobody reads, with the known one that may have been meant."""
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"Perhaps {near[0]} was meant" if near else f"Known here: {', '.join(sorted(known))}"
+        self.problem(where, f"is not a known {what}{_origin(value)}", remedy)
 
     def _told(self, path: str, key: str) -> bool:
         names = {dotted(path, key), dotted(path, f"{key}_file")}
@@ -90,12 +96,6 @@ class Reader:
         where = dotted(path, key)
         variable = variable_of(where.removesuffix("_file") if key.endswith("_file") else where)
         self.problem(where, "is missing", f"Set it in the file, or {variable} in the environment")
-
-    def _unknown(self, path: str, key: str, value: object, known: Collection[str]) -> None:
-        near = difflib.get_close_matches(key, known, n=1)
-        origin = f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
-        remedy = f"Perhaps {near[0]} was meant" if near else f"Known here: {', '.join(sorted(known))}"
-        self.problem(dotted(path, key), f"is not a known key{origin}", remedy)
 
     def _value(self, field: msgspec.structs.FieldInfo, table: Mapping[str, Any], path: str) -> Any:
         if field.name not in table:
@@ -107,11 +107,11 @@ class Reader:
         try:
             value = msgspec.convert(value, field.type, strict=not from_environment)
         except msgspec.ValidationError:
-            what, remedy = _wrong(field.type, value)
-            source = f" (from {given.variable})" if isinstance(given, FromEnvironment) else ""
-            self.problem(where, what + source, remedy)
+            what, remedy = _wrong(field.type, value, from_environment=from_environment)
+            self.problem(where, what + _origin(given), remedy)
             return _ABSENT
-        if isinstance(value, float) and not math.isfinite(value):
+        parts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(part, float) and not math.isfinite(part) for part in parts):
             self.problem(where, "is not a finite number", "Write an ordinary number")
             return _ABSENT
         if field.name.endswith("_file") and value is not None:
@@ -206,14 +206,18 @@ def dotted(path: str, key: str) -> str:
 
 
 _EXAMPLE: Final = "See `ota-bridge config example`"
-_FORMS: Final[Mapping[object, tuple[str, str]]] = {
-    tuple: ("a list", 'Write it in brackets, such as ["one", "two"]'),
-    bool: ("true or false", "Write true or false, without quotes"),
-    int: ("a whole number", "Write it without quotes, such as 60"),
-    float: ("a number", "Write it without quotes, such as 2.5"),
-    str: ("text", "Write it in quotes"),
+_FORMS: Final[Mapping[object, tuple[str, str, str]]] = {
+    tuple: (
+        "a list",
+        'Write it in brackets, such as ["one", "two"]',
+        "Write it with commas, such as one,two",
+    ),
+    bool: ("true or false", "Write true or false, without quotes", "Write true or false"),
+    int: ("a whole number", "Write it without quotes, such as 60", "Write digits alone, such as 60"),
+    float: ("a number", "Write it without quotes, such as 2.5", "Write a number alone, such as 2.5"),
+    str: ("text", "Write it in quotes", "Write it as it is"),
 }
-"""The first that a type names: what a value is, and how it is written in the file."""
+"""The first that a type names: what a value is, how it is written in the file, and how in the environment."""
 
 
 def is_secret(kind: Any) -> bool:
@@ -225,18 +229,37 @@ def _choices(kind: Any) -> tuple[object, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
-def _wrong(kind: Any, value: object) -> tuple[str, str]:
+def _origin(value: object) -> str:
+    return f" (from {value.variable})" if isinstance(value, FromEnvironment) else ""
+
+
+def _wrong(kind: Any, value: object, *, from_environment: bool) -> tuple[str, str]:
     """Return what is wrong with a value that is not of this type, and how one is written."""
     if choices := _choices(kind):
         return "has a wrong value", "Use one of " + ", ".join(repr(choice) for choice in choices)
     if isinstance(value, list) and get_origin(kind) is tuple:
-        inner, remedy = _form(get_args(kind)[0])
-        return f"holds something that is not {inner}", remedy
-    form, remedy = _form(kind)
+        inner = get_args(kind)[0]
+        form, remedy = _form(inner, from_environment=from_environment)
+        wrong = ", ".join(
+            typed(str(part)) for part in value if not _is_one(part, inner, strict=not from_environment)
+        )
+        return f"holds something that is not {form}: {wrong}", remedy
+    form, remedy = _form(kind, from_environment=from_environment)
     return f"is not {form}", remedy
 
 
-def _form(kind: Any) -> tuple[str, str]:
-    """Return what a value of this type is, and how it is written."""
+def _is_one(value: object, kind: Any, *, strict: bool) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _form(kind: Any, *, from_environment: bool) -> tuple[str, str]:
+    """Return what a value of this type is, and how it is written there."""
     kinds = (kind, get_origin(kind), *get_args(kind))
-    return next((form for of, form in _FORMS.items() if of in kinds), ("of its form", _EXAMPLE))
+    form, in_file, in_environment = next(
+        (form for of, form in _FORMS.items() if of in kinds), ("of its form", _EXAMPLE, _EXAMPLE)
+    )
+    return form, in_environment if from_environment else in_file

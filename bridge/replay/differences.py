@@ -71,9 +71,14 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_side_effect(self) -> bool:
         """Whether the field follows from how often and when a device changed, not from what it shows."""
-        if self.field == "removed_at_ms":
-            return False
-        return self.field in ("revision", "last_evidence") or self.field.endswith("_at_ms")
+        return is_side_effect(self.field)
+
+
+def is_side_effect(field: str) -> bool:
+    """Whether a field follows from how often and when a device changed, not from what it shows."""
+    if field == "removed_at_ms":
+        return False
+    return field in ("revision", "last_evidence") or field.endswith("_at_ms")
 
 
 def differences(published: UpgradeState | None, replayed: UpgradeState | None) -> tuple[Difference, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bridge.replay.differences import Difference, rules_of, telling, transition
+from bridge.replay.differences import Difference, is_side_effect, rules_of, telling, transition
 from bridge.replay.parting import NO_PARTING, Parting
 from schemas import UpgradeState
 
@@ -27,6 +27,11 @@ class Group(Struct, frozen=True, kw_only=True):
     fields: tuple[str, ...]
     rules: tuple[str, ...]
     parting: Parting = NO_PARTING
+
+    @property
+    def shows_more_than_times(self) -> bool:
+        """Whether anything differs that people are shown, beyond when and how often the device changed."""
+        return not all(is_side_effect(field) for field in self.fields)
 
 
 class Example(Struct, frozen=True, kw_only=True):

@@ -237,10 +237,10 @@ class PartitionReplay:
                 0 if replayed is None else replayed.revision,
                 None if published is None else published.revision,
             )
-            if not found:
+            is_time = are_timers_times(found) and parting == NO_PARTING and log.of(device_id).has_timers()
+            if not found or is_time:
+                # Told as the first replay left it: where a timer's time decided more than a time, that shows there.
                 self._findings.add("timers", published, self._state(self._folding.store, device_id), first)
-            elif are_timers_times(found) and parting == NO_PARTING and log.of(device_id).has_timers():
-                self._findings.add("timers", published, replayed, found)
             else:
                 self._findings.add("rules", published, replayed, found, parting)
 

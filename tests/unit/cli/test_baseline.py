@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -268,6 +272,71 @@ def test_a_bridge_that_may_not_be_there_is_noted_long_before(capsys: pytest.Capt
             bar.show(baseline._told(now, now - 30))
 
     assert capsys.readouterr().err.strip() == "nobody has answered for 20 s: does `ota-bridge run` run?"
+
+
+class SlowTopics:
+    """Topics of which every reading takes half a minute; nobody answers what is asked."""
+
+    def __init__(self, records: int) -> None:
+        self.now_s = 1000.0
+        self._ahead = records
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    async def known_devices(self, *_: object) -> set[str]:
+        self.now_s += 30
+        return {"d1"}
+
+    async def ends_of(self, *_: object) -> dict[str, int]:
+        return {"place": self._ahead}
+
+    @contextlib.asynccontextmanager
+    async def open_reader(self, *_: object) -> AsyncIterator[tuple[SlowTopics, int]]:
+        yield self, 1
+
+    def assign(self, _: object) -> None:
+        self._read = 0
+
+    async def offsets_for_times(self, _: Any) -> dict[Any, None]:
+        return {}
+
+    async def end_offsets(self, places: Any) -> dict[Any, int]:
+        return dict.fromkeys(places, 0)
+
+    def seek(self, *_: object) -> None:
+        return
+
+    async def getmany(self, **_: object) -> dict[Any, Any]:
+        self.now_s += 30
+        self._read += 1
+        return {}
+
+    async def position(self, _: object) -> int:
+        return self._read
+
+
+async def test_nobody_is_missed_before_anything_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = SlowTopics(records=20)
+    told: list[tuple[int, str]] = []
+    clock = SimpleNamespace(monotonic=topics.monotonic, time_ns=time.time_ns)
+    writer = contextlib.nullcontext(SimpleNamespace(write=AsyncMock()))
+    for name, played in (
+        ("time", clock),
+        ("known_devices", topics.known_devices),
+        ("ends_of", topics.ends_of),
+        ("open_reader", topics.open_reader),
+        ("KafkaWriter", lambda *_: writer),
+    ):
+        monkeypatch.setattr(f"bridge.cli.baseline_run.{name}", played)
+
+    with pytest.raises(CommandFailed) as failed:
+        await run_of(Course(1.0), ["d1"]).run(lambda each: told.append((each.asked, each.note)))
+
+    # Ten minutes of reading are no silence; the five after the question are.
+    assert failed.value.exit_code == ExitCode.UNREACHABLE
+    assert [note for asked, note in told if not asked] == [""] * 20
+    assert [bool(note) for asked, note in told if asked] == [True] * 11
 
 
 def test_a_known_device_is_asked_about_by_a_lookup_and_the_list_by_one_without_a_device() -> None:

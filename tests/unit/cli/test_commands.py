@@ -87,6 +87,7 @@ def test_help_lists_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
         (["decrypt"], "else with 5"),
         (["dead-letters", "replay"], "Each device gets one hint"),
         (["run"], "Ends with 2 when the configuration or a topic is wrong"),
+        (["run"], "with 3 when all of its accounts have a gateway and all are refused by it"),
     ],
 )
 def test_help_of_a_command_is_its_whole_text(

@@ -123,7 +123,8 @@ def test_a_message_that_cannot_be_decrypted_ends_with_5_and_the_reason_in_words(
     assert "made by none of the keys tried" in told
     assert "bad_signature: none of the access keys given signed this envelope" in told
     assert "undecryptable: aes_gcm: the tag does not match" in told
-    assert "check the key given" in told
+    assert "no known key signed it, and none opens it: check the key given." in told
+    assert "sign_policy" not in told
     assert "access_key_file" not in told
 
     code, out, _ = run(sealed(BODY, key="y" * 32), "--em", "aes_gcm", "--access-key-file", key_file, "--json")
@@ -201,6 +202,24 @@ def test_every_reason_to_refuse_a_message_is_told_with_what_to_do(
     for refusal in told["refusals"]:
         assert in_words.count(f"{refusal['remedy']}.") == 1
         assert refusal["remedy"]
+    # Nobody is sent to where they are.
+    assert "ota-bridge decrypt" not in in_words
+
+
+@pytest.mark.parametrize("em", ["aes_gcm", "aes_ecb"])
+def test_a_wrong_signature_on_what_opens_is_no_reason_to_take_what_is_changed(
+    em: str, run: Run, key_file: str
+) -> None:
+    changed = compact(envelope(BODY) | {"t": RECEIVED_AT_MS - 1})
+
+    # With the wrong em, too: with the other one it opens.
+    _, out, _ = run(changed, "--em", em, "--access-key-file", key_file, "--json")
+    told = {refusal["reason"]: refusal["remedy"] for refusal in json.loads(out)["refusals"]}
+
+    assert told["bad_signature"].startswith(
+        "a known key opens it, so that one is right: the message was changed on its"
+    )
+    assert "only where all messages of the project fail" in told["bad_signature"]
 
 
 def test_where_the_signature_is_right_it_is_told_that_the_key_is(run: Run, key_file: str) -> None:

@@ -77,6 +77,23 @@ def test_what_is_no_difference_by_the_rules_is_told_apart() -> None:
     assert "late" not in text.replace("late_push", "")
 
 
+def test_what_a_policy_may_hide_among_the_timers_is_told_where_more_than_times_differs() -> None:
+    findings = found()
+    assert "[policy]" not in shown(findings)
+    adopted = changed(
+        state("late"), status="succeeded", phase="terminal", outcome="succeeded", confirmed=False
+    )
+    findings.add("timers", state("late"), adopted, differences(state("late"), adopted))
+
+    lines = shown(findings).splitlines()
+
+    (first,) = [
+        number for number, line in enumerate(lines) if line.startswith("Different only because timers")
+    ]
+    assert lines[first].endswith(": 2 devices.")
+    assert "A [policy] that fires a timer up to a minute earlier" in lines[first + 3]
+
+
 def test_a_replay_without_a_finding_says_so_in_one_line() -> None:
     findings = Findings(3)
     findings.same = 7

@@ -119,6 +119,37 @@ def test_with_several_accounts_one_has_to_be_chosen(file: Path) -> None:
     assert "Configured: demo, zweite" in mistakes(file, name="dritte")["accounts.dritte"]
 
 
+HEDWIG = """
+[accounts.hedwig-demo]
+cloud = "hedwig"
+[accounts.hedwig-demo.api]
+url = "https://localhost:8443"
+"""
+
+
+@pytest.mark.parametrize("stray", ["", "[accounts.hedwig-demo.gateway]\nurl = 'pulsar+ssl://localhost:1'\n"])
+@pytest.mark.parametrize("given", [{}, {"gateway.subscription": "other"}, ONLY_OPTIONS])
+def test_an_account_of_a_cloud_without_a_gateway_is_one_sentence(
+    file: Path, given: dict[str, object], stray: str
+) -> None:
+    file.write_text(TABLES + HEDWIG + stray)
+
+    told = mistakes(file, given, name="hedwig-demo")
+
+    assert told == {
+        "accounts.hedwig-demo": "is an account of hedwig, which has no message gateway."
+        " Choose an account with one: demo"
+    }
+    # Nor is it one of several to choose from.
+    assert loaded(file).account.name == "demo"
+
+    file.write_text(HEDWIG + stray)
+    assert mistakes(file, given, name="hedwig-demo")["accounts.hedwig-demo"].endswith(
+        "No account here has one"
+    )
+    assert "names no account with a gateway" in mistakes(file)["accounts"]
+
+
 def test_without_any_account_both_ways_to_name_one_are_told(tmp_path: Path) -> None:
     told = mistakes(tmp_path / "missing.toml")["accounts"]
 

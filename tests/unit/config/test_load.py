@@ -8,10 +8,13 @@ import pytest
 import trustme
 
 from bridge.config import ConfigurationError, load, load_kafka
+from bridge.config.checks import LONGEST_S
 from bridge.config.environment import variable_of
 from bridge.config.reference import ALIAS, SECTIONS, Setting, example, settings_of
+from bridge.fold.encoding import encode_device
 from consumer.secret import Secret
 from tests.unit.config.written import Written
+from tests.unit.fold.story import Story
 
 SETTINGS = [
     (section.replace(ALIAS, "tuya-demo"), setting)
@@ -138,6 +141,9 @@ def test_all_mistakes_are_told_at_once(written: Written) -> None:
         ("events.include", ["ota.upgrade.finished"]),
         ("events.progress_step", 101),
         ("policy.claim_lookups_s", [7.0, 3.5]),
+        ("policy.claim_lookups_s", [3.5, 1e17]),
+        ("policy.progress_fall_points", 101),
+        ("policy.progress_fall_points", 0),
         ("accounts.tuya-demo.cloud", "no-such-cloud"),
         ("accounts.tuya-demo.access_id", ""),
         ("accounts.tuya-demo.access_key_file", "missing.txt"),
@@ -163,6 +169,42 @@ def test_value_that_cannot_work_is_named(written: Written, path: str, value: obj
     assert list(written.problems()) == [path]
 
 
+TIMES = [setting for _, setting in SETTINGS if setting.key.endswith("_s") and setting.type == "number"]
+
+
+@pytest.mark.parametrize(
+    "setting", [setting for setting in TIMES if setting.key != "rate_per_s"], ids=own_path
+)
+def test_time_of_more_than_ten_years_is_named(written: Written, setting: Setting) -> None:
+    path = own_path(setting)
+    written.set(path, 1e17)
+
+    assert "is too large" in written.problems()[path]
+
+
+def test_longest_policy_makes_states_that_can_be_written(written: Written) -> None:
+    for setting in TIMES:
+        if setting.path.startswith("policy."):
+            written.set(setting.path, LONGEST_S)
+    policy = written.load().policy
+    story = Story(policy, "d1")
+
+    story.push(100, "downloading")
+
+    assert story.device is not None
+    assert encode_device(story.device, None)
+
+
+def test_unknown_table_is_named_with_the_nearest_known_one(written: Written) -> None:
+    written.set("kafak.prefix", "ota")
+    written.set("zoo.size", 1)
+
+    problems = written.problems()
+
+    assert problems["kafak"] == "is not a known table. Perhaps kafka was meant"
+    assert "Known here: accounts, events, evidence, http, kafka, log, policy" in problems["zoo"]
+
+
 def test_discovery_from_a_file_needs_the_file(written: Written) -> None:
     written.set("accounts.tuya-demo.api.discovery", "file")
 
@@ -178,8 +220,23 @@ def test_discovery_from_a_file_needs_the_file(written: Written) -> None:
         ("kafka.prefix", 7, "is not text. Write it in quotes"),
         ("accounts.tuya-demo.api.rate_per_s", "4", "is not a number. Write it without quotes"),
         ("accounts.tuya-demo.gateway.topics", "event", "is not a list. Write it in brackets"),
-        ("accounts.tuya-demo.gateway.topics", ["event", 5], "holds something that is not text"),
-        ("accounts.tuya-demo.gateway.filter_protocols", ["4"], "holds something that is not a whole number"),
+        (
+            "accounts.tuya-demo.gateway.topics",
+            ["event", 5],
+            "holds something that is not text: 5. Write it in",
+        ),
+        ("accounts.tuya-demo.gateway.topics", ["event", "evnt"], "channels of the account: evnt. Use event"),
+        (
+            "accounts.tuya-demo.gateway.topics",
+            ["a-secret-of-many-characters:"],
+            ": a-se… (28 characters). Use",
+        ),
+        ("accounts.tuya-demo.gateway.topics", [], "names no channel"),
+        (
+            "accounts.tuya-demo.gateway.filter_protocols",
+            [4, "5", 6.5],
+            "holds something that is not a whole number: 5, 6.5. Write it without quotes",
+        ),
         ("accounts.tuya-demo.api.discovery", "maybe", "has a wrong value. Use one of 'api'"),
     ],
 )
@@ -428,6 +485,35 @@ def test_mistake_in_the_environment_names_path_and_variable(written: Written) ->
     assert set(problems) == {"kafka.partitions", "kafka.prefixx", "new"}
     assert "OTA_BRIDGE__KAFKA__PARTITIONS" in problems["kafka.partitions"]
     assert "OTA_BRIDGE__KAFKA__PREFIXX" in problems["kafka.prefixx"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "told"),
+    [
+        ("KAFKA__PARTITIONS", "a-dozen", "is not a whole number (from {}). Write digits alone, such as 60"),
+        ("POLICY__JITTER_S", "1 s", "is not a number (from {}). Write a number alone, such as 2.5"),
+        ("HTTP__STATUS", "yes please", "is not true or false (from {}). Write true or false"),
+        (
+            "ACCOUNTS__TUYA_DEMO__GATEWAY__FILTER_PROTOCOLS",
+            "4,five",
+            "holds something that is not a whole number: five (from {}). Write digits alone, such as 60",
+        ),
+    ],
+)
+def test_mistake_in_the_environment_is_told_as_one_writes_there(
+    written: Written, variable: str, text: str, told: str
+) -> None:
+    variable = f"OTA_BRIDGE__{variable}"
+
+    assert list(written.problems({variable: text}).values()) == [told.format(variable)]
+
+
+def test_single_value_in_the_environment_is_a_list_of_one(written: Written) -> None:
+    gateway = "OTA_BRIDGE__ACCOUNTS__TUYA_DEMO__GATEWAY"
+    configuration = written.load({f"{gateway}__FILTER_PROTOCOLS": "4", f"{gateway}__TOPICS": '"event-test"'})
+
+    assert configuration.gateways[0].gateway.filter_protocols == (4,)
+    assert configuration.gateways[0].gateway.topics == ("event-test",)
 
 
 def test_secret_may_come_from_a_file_that_the_environment_names(written: Written) -> None:

@@ -190,6 +190,42 @@ async def test_a_policy_that_moves_a_timer_is_a_difference_where_it_leaves_more_
     assert causes == {"adopted": "timers", "waits": "rules"}
 
 
+async def test_a_policy_that_moves_a_timer_by_less_than_a_minute_is_not_told_from_a_late_timer(
+    topics: Topics,
+) -> None:
+    # By the new policy the claim is adopted at 674, by the old one it waits until 704; the bridge came to 700.
+    live = Live(topics)
+    live.answer(0, "idle", now="1.0")
+    live.push(80, "installing")
+    live.claim(100, "succeeded")
+    live.wait(103.5)
+    live.answer(104, None, now="1.0", vendor_status="100")
+    live.answered(104)
+    topics.written_at_ms = ms(700)
+
+    found = await topics.replay(replace(POLICY, success_deadline_s=570.0))
+
+    assert verdict(found) == (0, 1, 0)
+    group = only(found)
+    assert (group.published, group.replayed) == ("verifying", "succeeded")
+    assert "outcome" in group.fields
+    assert group.shows_more_than_times
+
+
+async def test_all_that_timers_decided_is_told_beside_the_times_that_they_set(topics: Topics) -> None:
+    # A stall that an observation came before, and later a claim adopted by a bridge that had stood still.
+    live = Live(topics)
+    live.push(100, "downloading")
+    live.progress(1900.3, 50)
+    live.adopted_failure(3000, late_s=500.0)
+
+    found = await topics.replay()
+
+    assert verdict(found) == (0, 1, 0)
+    assert only(found).fields == ("changed_at_ms", "observed_at_ms", "revision")
+    assert not only(found).shows_more_than_times
+
+
 async def test_a_timer_that_stayed_away_for_longer_than_the_bridge_may_be_late_is_a_difference(
     topics: Topics,
 ) -> None:
