@@ -125,6 +125,7 @@ class KafkaWriter:
                 "writer_stopped_unconfirmed",
                 records=self._outbox.records,
                 reason=self._told_problem() or "nobody waits for them",
+                remedy="none, what they were made from is delivered again, or asked for again, at the next start",
             )
         self._task.cancel()
         await asyncio.wait([self._task])
