@@ -133,7 +133,12 @@ class Daemon:
                     lag_task.cancel()
                     deadline_task.cancel()
         except TimeoutError:
-            log.error("stop_too_slow", deadline_s=self._stop_within_s, stages=self._unfinished())
+            log.error(
+                "stop_too_slow",
+                deadline_s=self._stop_within_s,
+                stages=self._unfinished(),
+                remedy="none needed, what was under way comes again at the next start; where Kafka answered, report it",
+            )
             return ExitCode.UNEXPECTED
         finally:
             server.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
@@ -10,10 +11,9 @@ from typing import Final, Literal
 import structlog
 from aiokafka.errors import KafkaError
 
-from bridge.error_text import error_text
 from bridge.kafka.library_reasons import LibraryReasons
 from bridge.kafka.reach import Outage
-from bridge.kafka.refusals import remedy_of_refusal
+from bridge.kafka.refusals import refusal_text, refuses_credentials, remedy_of_refusal
 from bridge.kafka.topics import TopicsRefused
 from bridge.logs import Redactor
 from bridge.status import KafkaStatus
@@ -25,6 +25,8 @@ PAUSES_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Before Kafka is tried again; the last one for good."""
 TELL_AGAIN_S: Final = 60.0
 """While Kafka is not there at the start, the same reason is logged so often; it is tried much more often."""
+ECHO_S: Final = 10.0
+"""What was under way when Kafka went away may fail a while after it is back."""
 
 
 class KafkaWatch:
@@ -35,7 +37,11 @@ class KafkaWatch:
     ) -> None:
         self._redact = redact
         self._pauses_s = pauses_s
-        self.reasons = LibraryReasons()
+        self._refuses_credentials = False
+        self._remedies_told: set[str | None] = set()
+        """Since Kafka went away: of several brokers each may refuse for another reason."""
+        self._back_at = -math.inf
+        self.reasons = LibraryReasons(is_echo=self._is_echo)
         self.status = KafkaStatus(state="connecting", bootstrap_servers=bootstrap_servers)
 
     async def until_ready(self, check_topics: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
@@ -56,10 +62,11 @@ class KafkaWatch:
                 pause_s = self._pauses_s[min(attempts, len(self._pauses_s)) - 1]
                 since_ms = self.status.unreachable_since_ms or time.time_ns() // 1_000_000
                 cause = self.reasons.cause_of(error)
-                remedy = remedy_of_refusal(cause)
-                self._note("unreachable", attempts, error_text(cause), remedy=remedy, since_ms=since_ms)
-                if error_text(cause) != told or time.monotonic() - told_at >= TELL_AGAIN_S:
-                    told, told_at = error_text(cause), time.monotonic()
+                text = refusal_text(cause)
+                self._refuses_credentials = refuses_credentials(cause)
+                self._note("unreachable", attempts, text, remedy=remedy_of_refusal(cause), since_ms=since_ms)
+                if text != told or time.monotonic() - told_at >= TELL_AGAIN_S:
+                    told, told_at = text, time.monotonic()
                     self._warn(retry_in_s=pause_s)
                 await stopped_within(stop, pause_s)
             else:
@@ -68,25 +75,42 @@ class KafkaWatch:
         return False
 
     def look(self, outage: Outage | None) -> None:
-        """Tell, once each, that Kafka went away and that it is back, by what the stages' own requests say."""
+        """Tell, once each, that Kafka went away and that it is back, by what the stages' own requests say.
+
+        A broker that is back and refuses us is told as well: it was away for another reason.
+        """
         was_away, attempts = self.status.state == "unreachable", self.status.attempts
-        if outage is not None and not was_away:
-            # That it is away the stages' requests say best, why only the library's log.
-            cause = self.reasons.latest
-            remedy = None if cause is None else remedy_of_refusal(cause)
-            error = outage.error if cause is None or remedy is None else error_text(cause)
-            self._note("unreachable", attempts, error, remedy=remedy, since_ms=outage.since_ms)
-            self._warn()
-        elif outage is None and was_away:
-            self._note_ready(attempts)
+        if outage is None:
+            if was_away:
+                self._note_ready(attempts)
+            return
+
+        # That it is away the stages' requests say best, why only the library's log.
+        cause = self.reasons.latest
+        remedy = None if cause is None else remedy_of_refusal(cause)
+        if was_away and (remedy is None or remedy in self._remedies_told):
+            return
+        self._remedies_told.add(remedy)
+        error = outage.error if cause is None or remedy is None else refusal_text(cause)
+        self._refuses_credentials = cause is not None and refuses_credentials(cause)
+        self._note("unreachable", attempts, error, remedy=remedy, since_ms=outage.since_ms)
+        self._warn()
+
+    def _is_echo(self) -> bool:
+        return self.status.state == "unreachable" or time.monotonic() - self._back_at < ECHO_S
 
     def _note_ready(self, attempts: int) -> None:
+        if self.status.state == "unreachable":
+            self._back_at = time.monotonic()
+        self._remedies_told.clear()
         self._note("ready", attempts, None)
         log.info("kafka_ready", attempts=attempts)
 
     def _warn(self, **more: object) -> None:
-        log.warning(
-            "kafka_unreachable",
+        # Refused credentials do not pass by themselves: an alarm.
+        tell = log.error if self._refuses_credentials else log.warning
+        tell(
+            "kafka_refuses_credentials" if self._refuses_credentials else "kafka_unreachable",
             bootstrap_servers=self.status.bootstrap_servers,
             error=self.status.last_error,
             remedy=self.status.remedy

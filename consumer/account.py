@@ -181,7 +181,8 @@ class AccountIngest:
                 "stopped_unconfirmed",
                 account=self._account.name,
                 messages=messages,
-                reason=f"{reason}; the gateway delivers again what is not confirmed",
+                reason=reason,
+                remedy="none, the gateway delivers again what is not confirmed",
             )
             self._deliveries.abandon()
             return

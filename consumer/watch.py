@@ -26,6 +26,11 @@ _TELL_AGAIN_S: Final = 600.0
 
 _MAY_BE_OVER: Final = "it refuses the account, which a gateway that restarts does as well: it is asked again"
 
+_STAYS_AWAY: Final = (
+    "none, it is subscribed to anew again and again; if it lasts, look whether another program uses the subscription,"
+    " and start the bridge again"
+)
+
 _STEPPED_ASIDE: Final = (
     "what was received is not confirmed by Kafka: its partitions are left to other copies until it is"
 )
@@ -57,6 +62,7 @@ class ConnectionWatch:
         self._ask = ask
         self._refusals = Refusals(account.name)
         self._accepted = 0
+        self._was_connected = False
         self._told_at: dict[str, float] = {}
         """When a reason was logged last, of those since it was connected: what alternates is not told over and over."""
         self.state: AccountState = "connecting"
@@ -90,30 +96,55 @@ class ConnectionWatch:
         if self.state != "running":
             log.info("gateway_connected", account=self._account.name)
         self.state, self.message = "running", None
+        self._was_connected = True
         self._accepted = 0
         self._told_at.clear()
         self._refusals.clear()
 
     def _disconnected(self, connection: Connection, result: ProbeResult, asked_at_s: float) -> None:
-        if asked_at_s - self._told_at.get(result.message, -_TELL_AGAIN_S) >= _TELL_AGAIN_S:
-            self._told_at[result.message] = asked_at_s
-            reason, remedy = result.what, result.remedy or "none, it is tried again by itself"
-            if result.refused:
-                # What and why is said once, when the refusal is final.
-                reason, remedy = (
-                    _MAY_BE_OVER,
-                    "none yet: a refusal that stays stops the account, and is explained",
-                )
-            log.warning(
-                "gateway_disconnected",
-                account=self._account.name,
-                outcome=result.outcome,
-                reason=reason,
-                remedy=remedy,
-            )
-        self.state, self.message = "connecting", result.message
+        is_accepted = result.outcome == "accepted"
+        self._tell(result, asked_at_s)
+        self.state, self.message = "connecting", self._by_itself(result) if is_accepted else result.message
         self._refusals.judge(result, asked_at_s)
-        self._accepted = self._accepted + 1 if result.outcome == "accepted" else 0
+        self._accepted = self._accepted + 1 if is_accepted else 0
         if self._accepted >= _ACCEPTED_BEFORE_RENEWAL:
             self._accepted = 0
             connection.resubscribe()
+
+    def _tell(self, result: ProbeResult, asked_at_s: float) -> None:
+        """Log a reason, now and then; what will be over in a moment is no warning, unless it stays."""
+        told_at_s = self._told_at.get(result.message)
+        if told_at_s is not None and asked_at_s - told_at_s < _TELL_AGAIN_S:
+            return
+        self._told_at[result.message] = asked_at_s
+        is_accepted = result.outcome == "accepted"
+        if is_accepted and told_at_s is None:
+            log.info(
+                "gateway_disconnected",
+                account=self._account.name,
+                outcome=result.outcome,
+                reason=self._by_itself(result),
+            )
+            return
+
+        reason, remedy = result.what, result.remedy or "none, it is tried again by itself"
+        if result.refused:
+            # What and why is said once, when the refusal is final.
+            reason, remedy = (
+                _MAY_BE_OVER,
+                "none yet: a refusal that stays stops the account, and is explained",
+            )
+        elif is_accepted:
+            reason, remedy = f"{result.what}, but no connection stays", _STAYS_AWAY
+        log.warning(
+            "gateway_disconnected",
+            account=self._account.name,
+            outcome=result.outcome,
+            reason=reason,
+            remedy=remedy,
+        )
+
+    def _by_itself(self, result: ProbeResult) -> str:
+        if self._was_connected:
+            return f"the connection was lost and comes back by itself: {result.what}"
+        return f"the connection takes a moment and comes by itself: {result.what}"

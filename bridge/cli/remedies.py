@@ -12,10 +12,7 @@ from typing import Final
 from bridge.clouds.errors import NO_REMEDY
 
 _RESTART: Final = re.compile(r",? and start the bridge again|; what is mended at the [a-z]+ [^;]*$")
-_IN_ACCOUNT: Final = (
-    ("check that the API's host can be reached", "check {api}.url, and that its host can be reached"),
-    ("the account's api.", "{api}."),
-)
+_IN_ACCOUNT: Final = "the account's api."
 
 
 def remedy_for_command(remedy: str, account: str | None = None, *, bridge_asked: bool = False) -> str | None:
@@ -29,6 +26,5 @@ def remedy_for_command(remedy: str, account: str | None = None, *, bridge_asked:
     if not bridge_asked:
         told = _RESTART.sub("", told)
     if account is not None:
-        for theirs, ours in _IN_ACCOUNT:
-            told = told.replace(theirs, ours.format(api=f"accounts.{account}.api"))
+        told = told.replace(_IN_ACCOUNT, f"accounts.{account}.api.")
     return told

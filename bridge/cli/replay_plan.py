@@ -18,6 +18,15 @@ from schemas import DeadLetter, Observation
 
 MOST_TOLD: Final = 1000
 """Letters left that are named one by one; beyond it they are only counted."""
+_MEANINGS: Final[Mapping[str, str]] = {
+    "cut": "only the beginning of the message was kept, so it can never be read again: nothing to do here, ask about"
+    " the device with `ota-bridge lookup` where you know which it was",
+    "unknown account": "this configuration has no gateway of that name: give -c the one that the bridge runs with",
+    "nothing to ask": "understood today, and about no upgrade: nothing to do",
+    "not an observation": "the fold could not read it and cannot today: find out which program wrote it, or report it",
+    "no device": "it names no device, so that nobody can be asked: nothing to do",
+}
+"""What is left for a reason other than a dead letter's own."""
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 
@@ -89,7 +98,7 @@ def plan_tables(plan: Plan, rates: Mapping[str, float]) -> Iterator[RenderableTy
     table.add_row(str(plan.letters), "dead letters read")
     table.add_row(str(plan.letters - plan.left.total()), f"understood, about {len(plan.hints)} devices")
     for why, count in plan.left.most_common():
-        told = f"left, {why}" + (f": {remedy_of(why)}" if why in REMEDIES else "")
+        told = f"left, {why}: {_MEANINGS.get(why) or remedy_of(why)}"
         table.add_row(str(count), Text(told, "red"))
     yield table
     for account, count in devices.most_common():

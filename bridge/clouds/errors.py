@@ -56,7 +56,8 @@ REMEDIES: Final[Mapping[ErrorClass, str]] = {
     "config_fatal": "correct the account's api table, and start the bridge again",
     "forbidden": "subscribe the cloud project to the API, or grant it the devices",
     "quota": "wait for the plan's next period, or extend the plan",
-    "retry": "none, it is tried again by itself; if it lasts, check that the API's host can be reached",
+    "retry": "none, it is tried again by itself; if it lasts, check the account's api.url, and that its host can be"
+    " reached",
     "token": "none, it is tried again by itself; if it lasts, check whether another program uses the access id",
     "clock_skew": "check the clock of this host",
 }

@@ -141,12 +141,19 @@ class HttpTransport:
             return Unanswered(f"no answer from {self.host} within {self._timeout_s:g} s", api=request.api)
 
         cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__
         if isinstance(cause, ssl.SSLCertVerificationError):
             # Tried again for ever all the same: it may be the server's certificate that is put right.
             problem, remedy = certificate_problem(cause, table="the account's api")
             return Unanswered(f"the certificate of {self.host} {problem}", api=request.api, remedy=remedy)
+        if cause is not None:
+            return Unanswered(
+                f"no TLS with {self.host} ({cause.reason or type(cause).__name__})",
+                api=request.api,
+                remedy="check the port in the account's api.url, and whether the API asks for a certificate"
+                " (client_cert_file)",
+            )
         return Unanswered(f"{self.host} could not be asked: {error_text(error)}", api=request.api)
 
 

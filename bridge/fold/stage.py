@@ -17,18 +17,18 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from bridge.error_text import error_text
 from bridge.fold.batch import FoldTopics
 from bridge.fold.policy import Policy
 from bridge.fold.statistics import FoldStatistics
 from bridge.fold.store import Store
 from bridge.fold.takeover import PartitionOwnership, take_over
+from bridge.fold.takeover_trouble import TakeoverTrouble
 from bridge.fold.timers import BackgroundPace
 from bridge.fold.worker import OffsetJump, Worker
 from bridge.kafka.clients import consumer_arguments, group_name
 from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.reach import Reach
-from bridge.kafka.refusals import remedy_of_refusal
+from bridge.kafka.refusals import remedy_of_refusal, trouble_text
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.transactions import DOUBTFUL_AFTER_S
 from bridge.stopping import stopped_within
@@ -89,8 +89,7 @@ class Fold(ConsumerRebalanceListener):
         )
         self._rates = {account: rate / settings.partitions for account, rate in (lookup_rates or {}).items()}
         self._problem: str | None = None
-        self._takeover_trouble: str | None = None
-        """What was told, since a take-over last succeeded."""
+        self._takeover_trouble = TakeoverTrouble(self._reach)
         self._assignor = _own_assignor()
         self._stores: dict[int, Store] = {}
         self._released_at: dict[int, float] = {}
@@ -135,7 +134,7 @@ class Fold(ConsumerRebalanceListener):
                 self._problem = _problem(error, remedy)
                 log.warning(
                     "fold_consumer_failed",
-                    error=error_text(error),
+                    error=trouble_text(error),
                     retry_s=retry_s,
                     remedy=remedy or "none, it is tried again by itself",
                 )
@@ -220,18 +219,11 @@ class Fold(ConsumerRebalanceListener):
                 retry_s = _longer(retry_s, remedy)
                 self._counts["takeover_retries"] += 1
                 self._problem = f"partition {place.partition} cannot be taken over: {_problem(error, remedy)}"
-                if self._takeover_trouble != error_text(error):
-                    # Once for all partitions: they wait for the same brokers, and try every second.
-                    self._takeover_trouble = error_text(error)
-                    log.warning(
-                        "take_over_failed",
-                        partition=place.partition,
-                        error=error_text(error),
-                        remedy=remedy or "none, it is tried again by itself, like those of other partitions",
-                    )
+                self._takeover_trouble.met(place.partition, error, asyncio.get_running_loop().time())
                 await asyncio.sleep(retry_s)
                 continue
-            self._takeover_trouble, retry_s = None, _RETRY_S
+            self._takeover_trouble.over()
+            retry_s = _RETRY_S
 
             try:
                 if self._owned.get(place.partition) is not owned:
@@ -250,7 +242,12 @@ class Fold(ConsumerRebalanceListener):
                 hole_at = jump.expected
                 log.warning("fold_worker_lost_its_place", partition=place.partition, reason=str(jump))
             except _BROKER_TROUBLE as error:
-                log.warning("fold_worker_ended", partition=place.partition, error=error_text(error))
+                log.warning(
+                    "fold_worker_ended",
+                    partition=place.partition,
+                    error=trouble_text(error),
+                    remedy=remedy_of_refusal(error) or "none, its partition is taken over anew by itself",
+                )
             finally:
                 owned.worker = None
                 if consumer is self._consumer and place in consumer.assignment():
@@ -302,7 +299,7 @@ def _longer(pause_s: float, remedy: str | None) -> float:
 
 
 def _problem(error: BaseException, remedy: str | None) -> str:
-    return error_text(error) if remedy is None else f"{error_text(error)}: {remedy}"
+    return trouble_text(error) if remedy is None else f"{trouble_text(error)}: {remedy}"
 
 
 def _own_assignor() -> type[StickyPartitionAssignor]:

@@ -13,7 +13,7 @@ import structlog
 from aiokafka.errors import KafkaConnectionError, KafkaError, NodeNotReadyError, NoError, for_code
 from aiokafka.protocol.commit import OffsetFetchRequest
 
-from bridge.error_text import error_text
+from bridge.kafka.refusals import refusal_text
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def _keep_asking_for_metadata(client: Any) -> None:
         try:
             updated: bool = await update(*arguments)
         except Exception as error:  # noqa: BLE001 (whatever it is, the next asking may succeed)
-            log.warning("metadata_not_updated", error=error_text(error))
+            log.warning("metadata_not_updated", error=refusal_text(error))
             updated = False
         if not updated:
             await asyncio.sleep(METADATA_RETRY_S)

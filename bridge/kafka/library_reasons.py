@@ -1,4 +1,7 @@
-"""Why Kafka's library cannot connect. It logs that, and raises only that no broker could be connected to."""
+"""Why Kafka's library cannot connect. It logs that, and raises only that no broker could be connected to.
+
+What it logs besides while the bridge itself says that Kafka is away is that outage's echo, and no alarm.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,34 @@ from typing import Final
 
 from aiokafka.errors import KafkaConnectionError
 
+from bridge.error_text import error_text
+
 RECENT_S: Final = 60.0
 """As long as it cannot connect the library tries again, and logs why: an older reason is that of an earlier trouble."""
 
 
-class LibraryReasons(logging.Handler):
-    """Keeps the latest error that the library logs."""
+def tell_as_warning(record: logging.LogRecord) -> None:
+    """Let a line of the library be a warning of one line, without the many of its traceback."""
+    record.levelno, record.levelname = logging.WARNING, "WARNING"
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        line = record.getMessage().partition("\n")[0]
+        record.msg, record.args = f"{line}: {error_text(error)}", ()
+        record.exc_info = record.exc_text = None
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+
+class LibraryReasons(logging.Handler):
+    """Keeps the latest error that the library logs; while `is_echo` its errors become warnings."""
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        is_echo: Callable[[], bool] = lambda: False,
+    ) -> None:
         super().__init__(logging.ERROR)
         self._monotonic = monotonic
+        self._is_echo = is_echo
         self._latest: BaseException | None = None
         self._logged_at = -math.inf
 
@@ -56,3 +77,6 @@ class LibraryReasons(logging.Handler):
         found = next((each for each in arguments if isinstance(each, BaseException)), None)
         if found is not None:
             self._latest, self._logged_at = found, self._monotonic()
+        # The library's handlers hear a line before those that write it.
+        if self._is_echo():
+            tell_as_warning(record)

@@ -36,6 +36,16 @@ _MAY_WAIT: Final = (JoinGroupRequest, SyncGroupRequest)
 """Answered when the whole group is there, which may take as long as a session."""
 
 
+def is_no_answer(error: BaseException) -> bool:
+    """Whether an error only says that Kafka was not there; any other is an answer."""
+    return is_no_answer_kind(type(error))
+
+
+def is_no_answer_kind(kind: type) -> bool:
+    """As `is_no_answer`, by an error's class: of some requests the library tells no more."""
+    return issubclass(kind, _NO_ANSWER)
+
+
 class Outage(Struct, frozen=True, kw_only=True):
     """Kafka cannot be worked with at the moment."""
 
@@ -90,7 +100,7 @@ class Reach:
 
     def failed(self, error: BaseException) -> None:
         """Note that a request, or connecting at all, got no answer; other errors are answers."""
-        if isinstance(error, _NO_ANSWER) and self._failing_since is None:
+        if is_no_answer(error) and self._failing_since is None:
             # The first failure says more than those that follow: later ones find no connection to fail on.
             self._failing_since, self._failure = self._monotonic(), error_text(error)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
@@ -156,6 +156,7 @@ async def _create(
     ]
     answer = await admin.create_topics(new_topics)
     problems: list[str] = []
+    forbidden: list[str] = []
     created: set[str] = set()
     for topic, code, text in answer.topic_errors:
         error = for_code(code)
@@ -163,10 +164,7 @@ async def _create(
             created.add(topic)
             log.info("topic_created", topic=topic, partitions=settings.partitions)
         elif error in (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
-            problems.append(
-                f"topic {topic} is missing and this user may not create it: grant Create on it,"
-                " or let an administrator run `ota-bridge topics create`"
-            )
+            forbidden.append(topic)
         elif getattr(error, "retriable", False):
             raise error(text)
         elif error is InvalidReplicationFactorError:
@@ -176,6 +174,11 @@ async def _create(
         # Another copy of the bridge was faster: the check that follows treats its topic like any existing one.
         elif error is not TopicAlreadyExistsError:
             problems.append(f"topic {topic} cannot be created: {text or error.__name__}")
+    if forbidden:
+        problems.append(
+            f"{_topics(forbidden, 'is', 'are')} missing and this user may not create that: grant Create,"
+            " or let an administrator run `ota-bridge topics create`"
+        )
     if problems:
         raise TopicsRefused(problems)
     return created
@@ -257,20 +260,19 @@ def _judge(
     wanted: Collection[TopicName],
 ) -> list[TopicReport]:
     problems: list[str] = []
+    missing: list[str] = []
+    of_another_count: dict[int, list[str]] = {}
     reports: list[TopicReport] = []
     for name, spec in TOPICS.items():
         topic = topic_name(settings.prefix, name)
         if name not in wanted:
             continue
         if topic not in found:
-            problems.append(f"topic {topic} is missing: create it with `ota-bridge topics create`")
+            missing.append(topic)
             continue
         partitions, values = found[topic].partitions, found[topic].settings
         if partitions != settings.partitions:
-            problems.append(
-                f"topic {topic} has {partitions} partitions, kafka.partitions is {settings.partitions}: set"
-                " kafka.partitions to the topic's count, or take a new kafka.prefix"
-            )
+            of_another_count.setdefault(partitions, []).append(topic)
         policy = None
         differences: list[str] = []
         if values is None:
@@ -298,6 +300,18 @@ def _judge(
                 differences=tuple(differences),
             )
         )
+    # One line for one cause: as a rule it concerns all topics alike.
+    if missing:
+        problems.append(f"{_topics(missing, 'is', 'are')} missing: run `ota-bridge topics create`")
+    problems += [
+        f"{_topics(topics, 'has', 'have')} {count} partitions, kafka.partitions is {settings.partitions}: set"
+        f" kafka.partitions to {count}, or take a new kafka.prefix"
+        for count, topics in of_another_count.items()
+    ]
     if problems:
         raise TopicsRefused(problems)
     return reports
+
+
+def _topics(topics: Sequence[str], one: str, many: str) -> str:
+    return f"topic {topics[0]} {one}" if len(topics) == 1 else f"topics {', '.join(topics)} {many}"

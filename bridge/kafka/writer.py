@@ -19,9 +19,9 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from aiokafka.structs import RecordMetadata, TopicPartition
 from msgspec import Struct
 
-from bridge.error_text import error_text
 from bridge.kafka.outbox import Outbox, Run, Write
 from bridge.kafka.producer import Producer, dismiss_producer, start_producer
+from bridge.kafka.refusals import remedy_of_refusal, trouble_text
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from consumer.sink import OutgoingRecord, TopicName
@@ -125,6 +125,7 @@ class KafkaWriter:
                 "writer_stopped_unconfirmed",
                 records=self._outbox.records,
                 reason=self._told_problem() or "nobody waits for them",
+                remedy="none, what they were made from is delivered again, or asked for again, at the next start",
             )
         self._task.cancel()
         await asyncio.wait([self._task])
@@ -202,9 +203,15 @@ class KafkaWriter:
                 self._failure = None
                 await self._send_until_failure(self._producer)
             except Exception as error:  # noqa: BLE001 (whatever it is: a new producer and the same records again)
-                problem = error_text(error)
+                problem = trouble_text(error)
                 if problem != self._problem:
-                    log.warning("kafka_write_failed", reason=problem, queued_records=self._outbox.records)
+                    log.warning(
+                        "kafka_write_failed",
+                        reason=problem,
+                        queued_records=self._outbox.records,
+                        remedy=remedy_of_refusal(error)
+                        or "none, the records are kept and sent again by itself",
+                    )
                 self._problem = problem
             await self._dismiss()
             if progress != (self._confirmed, self._refused, self._halved):

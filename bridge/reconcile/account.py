@@ -101,6 +101,7 @@ class AccountLookups:
             asking=self._asking,
             sink=sink,
             may_run=self._may_send,
+            answers=lambda: self._pace.answered,
             circuit_changed=self._changed.set,
             now_ms=now_ms,
             monotonic=monotonic,

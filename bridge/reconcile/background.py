@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from bridge.clouds.errors import AccountStopped, CloudError
+from bridge.clouds.errors import CloudError
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud
 from bridge.reconcile.asking import Asking
@@ -50,7 +50,8 @@ LISTINGS_MOST: Final = 16
 
 
 class Background:
-    """The periodic work of one account. `may_run` says whether this process may ask the cloud now.
+    """The periodic work of one account. `may_run` says whether this process may ask the cloud now, `answers` how many
+    requests of the account were answered: a page may come from a file, or from memory.
 
     `circuit_changed` is called when what was asked here changed the circuit: somebody has to tell of it.
     """
@@ -65,6 +66,7 @@ class Background:
         asking: Asking,
         sink: Sink,
         may_run: Callable[[], bool],
+        answers: Callable[[], int],
         circuit_changed: Callable[[], None],
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
@@ -76,10 +78,14 @@ class Background:
             cloud,
             sink,
             now_ms=now_ms,
-            give_way=functools.partial(self._give_way, may_try=self._may_list_try),
+            give_way=functools.partial(self._page_read, "discovery", may_try=self._may_list_try),
         )
         self.sweep = Sweep(
-            account, cloud, asking, now_ms=now_ms, give_way=functools.partial(self._give_way, may_try=True)
+            account,
+            cloud,
+            asking,
+            now_ms=now_ms,
+            give_way=functools.partial(self._page_read, "sweep", may_try=True),
         )
         self._account = account
         self._cloud = cloud
@@ -87,9 +93,12 @@ class Background:
         self._queue = queue
         self._sink = sink
         self._may_run = may_run
+        self._answers = answers
         self._circuit_changed = circuit_changed
         self._now_ms = now_ms
         self._monotonic = monotonic
+        self._admissions: dict[str, tuple[int, int]] = {}
+        """By work: the circuit's number when the request under way was admitted, and the answers until then."""
         self._listings: dict[str, None] = {}
         """Lookup ids of those who want all devices listed; answered at a listing's end."""
         self._wants_listing = asyncio.Event()
@@ -138,30 +147,26 @@ class Background:
     ) -> None:
         """Do `work` at the start and every `period_s`, counted from its beginning.
 
-        Sooner after a failure, and at once when it is `hurried`. What `may_try` always asks the cloud: its success
-        closes a half open circuit.
+        Sooner after a failure, and at once when it is `hurried`. What `may_try` always asks the cloud: its answer
+        closes a half open circuit. Whether it answers goes to the circuit, and changes nothing of these times.
         """
         failures = 0
         while True:
             await self._admitted(may_try=may_try)
             began = self._monotonic()
-            is_trial = may_try and self._circuit.state(began) == "half_open"
-            epoch = self._circuit.admit()
+            self._note_admission(name)
             try:
                 await work()
-                if is_trial:
-                    self._circuit.answered(epoch)
-                    self._circuit_changed()
+                self._note_answer(name)
                 failures = 0
                 wait_s = period_s()
             except NotOwner:
                 # Whoever owns the account now begins anew; so do we, should it come back.
                 wait_s = 0.0
             except CloudError as error:
-                # The lookups may well be allowed what the listing is not; only a refusal for good concerns them.
-                if isinstance(error, AccountStopped):
-                    self._circuit.failed(self._circuit.admit(), error, "", self._monotonic())
-                    self._circuit_changed()
+                # What was answered on the way, such as the token, is not what the reading needs.
+                self._circuit.not_read(self._admissions[name][0], error, self._monotonic())
+                self._circuit_changed()
                 wait_s = min(period_s(), doubled(RETRY_FIRST_S, RETRY_MOST_S, failures))
                 failures += 1
                 log.warning(
@@ -230,7 +235,23 @@ class Background:
             if opens_again_at is None or opens_again_at - now > LISTING_WAITS_S:
                 await self._answer_listings(error.not_asked())
 
-    async def _give_way(self, *, may_try: bool = False) -> None:
+    def _note_admission(self, name: str) -> None:
+        self._admissions[name] = self._circuit.admit(), self._answers()
+
+    def _note_answer(self, name: str) -> None:
+        """Tell the circuit that the cloud answers, if it answered anything since."""
+        epoch, answers = self._admissions[name]
+        if self._answers() > answers:
+            self._circuit.read(epoch)
+            self._circuit_changed()
+
+    async def _page_read(self, name: str, *, may_try: bool) -> None:
+        """Return when the next page may be asked for."""
+        self._note_answer(name)
+        await self._give_way(may_try=may_try)
+        self._note_admission(name)
+
+    async def _give_way(self, *, may_try: bool) -> None:
         """Return when the next request of the background may be sent."""
         rate_per_s = self._account.api.rate_per_s
         turn_at = self._monotonic() + 1 / (rate_per_s * SHARE)
@@ -243,6 +264,6 @@ class Background:
 
     def _is_admitted(self, *, may_try: bool) -> bool:
         now = self._monotonic()
-        if may_try and len(self._queue) == 0:
-            return self._circuit.admits_sweep(now)
+        if len(self._queue) == 0:
+            return self._circuit.admits_sweep(now) if may_try else self._circuit.admits_listing(now)
         return self._circuit.state(now) == "closed"

@@ -1,9 +1,10 @@
 """One account's circuit breaker: it keeps us from asking a cloud that refuses everything, and says why.
 
 * closed - lookups are served.
-* open - the cloud refused the account, or did not answer five lookups in a row: nothing is asked until `opens_again`.
+* open - the cloud refused the account, or did not answer five lookups or two readings (sweeps, listings) in a row:
+  nothing is asked until `opens_again`.
 * half_open - one lookup is let through; it decides. Where none waits, and it was the cloud as a whole that refused or
-  did not answer, a sweep is let through as well: where it succeeds the circuit is closed.
+  did not answer, a sweep is let through as well: its first page closes the circuit.
 * stopped - refused for good. Credentials may be mended at the cloud, so they are tried again, first after ten minutes
   and then once an hour; a configuration that cannot work waits for a program that reads another one.
 """
@@ -32,10 +33,13 @@ CircuitState = Literal["closed", "open", "half_open", "stopped"]
 FAILURES_IN_A_ROW: Final = 5
 """So many unanswered lookups in a row (each tried three times), or so many forbidden devices, concern the account."""
 
+READINGS_IN_A_ROW: Final = 2
+"""So many readings in a row that ended without an answer concern the account, where no lookup was answered since: a
+minute or more lies between two of the same kind, so that five would be a quarter of an hour."""
+
 UNANSWERED_FIRST_S: Final = 1.0
 UNANSWERED_MOST_S: Final = 60.0
 """A cloud that does not answer is tried again after this, doubled each time."""
-
 
 STOPPED_FIRST_S: Final = 600.0
 STOPPED_MOST_S: Final = 3600.0
@@ -61,10 +65,12 @@ class Circuit:
         self._state: CircuitState = "closed"
         self._opens_again_at = 0.0
         self._unanswered = 0
+        self._unanswered_readings = 0
         self._times_unanswered = 0
         self._times_stopped = 0
         self._forbidden: set[str] = set()
         self._opened_by_devices = False
+        self._opened_by_readings = False
         self._epoch = 0
         self.error: CloudError | None = None
         """What opened the circuit; None while it is closed."""
@@ -102,6 +108,10 @@ class Circuit:
             state == "half_open" and isinstance(self.error, AuthRefused | Unanswered | Mendable)
         )
 
+    def admits_listing(self, now: float) -> bool:
+        """Return whether a listing may run beside sweeps: one that fails again and again must not keep it out."""
+        return self.state(now) == "closed" or (self._opened_by_readings and self.admits_sweep(now))
+
     def admit(self) -> int:
         """Return the number to give back with the lookup's result: only results of the current state count."""
         return self._epoch
@@ -111,7 +121,7 @@ class Circuit:
         if epoch != self._epoch:
             return
 
-        self._unanswered = self._times_unanswered = self._times_stopped = 0
+        self._unanswered = self._unanswered_readings = self._times_unanswered = self._times_stopped = 0
         self._forbidden = set()
         if self._state == "half_open":
             self.error = None
@@ -130,13 +140,38 @@ class Circuit:
         elif isinstance(error, Unanswered | Mendable):
             self._unanswered += 1
             if self._state == "half_open" or self._unanswered >= FAILURES_IN_A_ROW:
-                wait_s = doubled(UNANSWERED_FIRST_S, UNANSWERED_MOST_S, self._times_unanswered)
-                self._times_unanswered += 1
-                # A cloud that refused the credentials and does not answer today has not taken them since.
-                cause = self.error if isinstance(self.error, AuthRefused) else error
-                self._open("open", cause, now, min(wait_s, self._refused_for_s))
+                self._open_unanswered(error, now)
         else:
             self.answered(epoch)
+
+    def read(self, epoch: int) -> None:
+        """The cloud answered a reading. That says nothing about lookups, but that it is there and takes us."""
+        if epoch != self._epoch:
+            return
+
+        self._unanswered_readings = 0
+        if self._state == "half_open":
+            self.answered(epoch)
+
+    def not_read(self, epoch: int, error: CloudError, now: float) -> None:
+        """A reading ended early. Lookups may well be allowed, and answered, where a list is not."""
+        if isinstance(error, AccountStopped):
+            self._stop(error, now)
+        elif epoch != self._epoch:
+            return
+        elif isinstance(error, Unanswered | Mendable):
+            self._unanswered_readings += 1
+            if self._state == "half_open" or self._unanswered_readings >= READINGS_IN_A_ROW:
+                self._open_unanswered(error, now, by_readings=True)
+        elif error.asked_at_ms is not None:
+            self.read(epoch)
+
+    def _open_unanswered(self, error: CloudError, now: float, *, by_readings: bool = False) -> None:
+        wait_s = doubled(UNANSWERED_FIRST_S, UNANSWERED_MOST_S, self._times_unanswered)
+        self._times_unanswered += 1
+        # A cloud that refused the credentials and does not answer today has not taken them since.
+        cause = self.error if isinstance(self.error, AuthRefused) else error
+        self._open("open", cause, now, min(wait_s, self._refused_for_s), by_readings=by_readings)
 
     def _stop(self, error: AccountStopped, now: float) -> None:
         """What else was under way when the account was stopped tells nothing new."""
@@ -161,12 +196,20 @@ class Circuit:
             self._open("open", error, now, self._refused_for_s, by_devices=True)
 
     def _open(
-        self, state: CircuitState, error: CloudError, now: float, for_s: float, *, by_devices: bool = False
+        self,
+        state: CircuitState,
+        error: CloudError,
+        now: float,
+        for_s: float,
+        *,
+        by_devices: bool = False,
+        by_readings: bool = False,
     ) -> None:
         self.error = error
-        self._unanswered = 0
+        self._unanswered = self._unanswered_readings = 0
         self._forbidden = set()
         self._opened_by_devices = by_devices
+        self._opened_by_readings = by_readings
         self._opens_again_at = now + for_s
         self._move(state)
 

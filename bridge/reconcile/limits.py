@@ -92,6 +92,7 @@ class RequestPace:
         self._paused_until = 0.0
         self._pauses_in_a_row = 0
         self._requests = 0
+        self._answered = 0
         self._waiting = 0
         self._throttled = 0
 
@@ -99,6 +100,11 @@ class RequestPace:
     def window_s(self) -> float:
         """How long a request counts after its answer."""
         return self._window_s
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered with what was asked for."""
+        return self._answered
 
     def pause(self, seconds: float) -> None:
         """Send nothing for that long."""
@@ -124,6 +130,7 @@ class RequestPace:
         self._in_flight += 1
         try:
             yield
+            self._answered += 1
             if sent_at >= self._paused_until:
                 self._pauses_in_a_row = 0
         except Throttled as error:

@@ -28,10 +28,10 @@ from bridge.clouds.registry import open_cloud
 from bridge.clouds.settings import AnyAccount
 from bridge.clouds.shape import Cloud, Means, Pace
 from bridge.clouds.transport import HttpTransport
-from bridge.error_text import error_text
 from bridge.kafka.clients import consumer_arguments
 from bridge.kafka.group import join_group, leave_group
 from bridge.kafka.reach import Reach
+from bridge.kafka.refusals import remedy_of_refusal, trouble_text
 from bridge.kafka.settings import KafkaSettings
 from bridge.kafka.topics import partition_of, topic_name
 from bridge.reconcile.account import DRAIN_S, AccountLookups
@@ -217,9 +217,15 @@ class Reconcile:
                 await consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # The group is changing, or its coordinator: no proof until it has settled. What was read stays read.
-            times = self._unconfirmed.met(error_text(error))
+            times = self._unconfirmed.met(trouble_text(error))
             if times is not None:
-                log.info("commit_not_confirmed", problem=self._unconfirmed.text, times=times)
+                log.info(
+                    "commit_not_confirmed",
+                    problem=self._unconfirmed.text,
+                    times=times,
+                    remedy=remedy_of_refusal(error)
+                    or "none, it is tried again by itself; nothing is asked until one is confirmed",
+                )
         else:
             self._membership.proved(sent_at)
             if self._unconfirmed.over():
@@ -249,13 +255,14 @@ class Reconcile:
         """Note why the group cannot be served; return how long to wait."""
         was_long = self._monotonic() - began > REJOIN_MOST_S
         wait_s = REJOIN_FIRST_S if was_long else min(REJOIN_MOST_S, wait_s * 2)
-        self._problem = error_text(error)
+        self._problem = trouble_text(error)
         log.warning(
             "lookups_not_read",
             topic=self._topic,
             problem=self._problem,
             again_in_s=wait_s,
-            remedy="check that Kafka runs and that this user may read the topic in its group",
+            remedy=remedy_of_refusal(error)
+            or "check that Kafka runs and that this user may read the topic in its group",
         )
         return wait_s
 

@@ -130,10 +130,23 @@ def test_before_asking_it_is_told_what_would_be_done_and_how_long_it_lasts() -> 
 
     assert "1203 dead letters read 1201 understood, about 601 devices" in told
     assert f"1 left, bad_signature: {remedy_of('bad_signature')}" in told
-    assert "1 left, cut" in told
+    assert "1 left, cut: only the beginning of the message was kept, so it can never be read again" in told
     assert "Account demo: 600 look-ups, about 2 min at 4 a second." in told
     assert "Account silent has no api" in told
     assert "without --limit all of them are taken" in told
+
+
+@pytest.mark.parametrize(
+    "why", ["cut", "unknown account", "nothing to ask", "not an observation", "no device"]
+)
+def test_all_that_is_left_is_explained_also_where_it_is_no_dead_letters_reason(why: str) -> None:
+    plan = Plan()
+    plan.take(letter(), Replayed(left=why, detail=why))
+
+    told = shown(plan, {})
+
+    assert f"1 left, {why}: " in told
+    assert "another version" not in told
 
 
 def test_nothing_found_is_said() -> None:

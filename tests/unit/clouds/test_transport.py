@@ -45,3 +45,29 @@ async def test_a_header_that_cannot_be_sent_is_an_error_of_the_tree_and_is_not_s
             )
 
     assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_port_that_speaks_no_tls_is_said_in_words_with_the_key_to_look_at() -> None:
+    def answer_in_the_open(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer_in_the_open, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        transport = HttpTransport(ApiSettings(url=f"https://127.0.0.1:{port}"))
+
+        with pytest.raises(Unanswered) as caught:
+            await transport.send(Request(api="get", method="GET", target="/"))
+
+    assert caught.value.text.startswith(f"no TLS with 127.0.0.1:{port} (")
+    assert "_ssl.c" not in caught.value.text
+    assert "the account's api.url" in caught.value.remedy
+
+
+async def test_a_host_that_cannot_be_reached_names_the_key_that_may_be_mistyped() -> None:
+    transport = HttpTransport(ApiSettings(url="https://127.0.0.1:9"))
+
+    with pytest.raises(Unanswered) as caught:
+        await transport.send(Request(api="get", method="GET", target="/"))
+
+    assert "check the account's api.url" in caught.value.remedy

@@ -70,6 +70,7 @@ def test_a_stop_that_is_out_of_time_blames_who_it_waited_for(
         story()
     (line,) = [line for line in lines if line["event"] == "stopped_unconfirmed"]
     assert blamed in line["reason"]
+    assert line["remedy"] == "none, the gateway delivers again what is not confirmed"
 
 
 @pytest.mark.parametrize(

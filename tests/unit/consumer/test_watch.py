@@ -139,6 +139,32 @@ async def test_a_gateway_that_accepts_us_while_the_client_still_waits_is_subscri
     await _end(watching)
 
 
+@pytest.mark.parametrize(
+    ("was_connected", "says"), [(True, "was lost and comes back"), (False, "comes by itself")]
+)
+@in_virtual_time
+async def test_a_connection_that_the_gateway_accepts_is_back_in_a_moment_and_no_warning_unless_it_stays_away(
+    says: str, *, was_connected: bool
+) -> None:
+    line = Line("accepted")
+    line.connected = was_connected
+    with structlog.testing.capture_logs() as logs:
+        watching = line.start()
+        await asyncio.sleep(10)
+        line.connected = False
+        await asyncio.sleep(60)
+        assert says in (line.watch.message or "")
+        (told,) = (entry for entry in logs if entry["event"] == "gateway_disconnected")
+        assert (told["log_level"], "remedy" in told) == ("info", False)
+        assert says in told["reason"]
+
+        await asyncio.sleep(600)
+        await _end(watching)
+    *_, stays = logs
+    assert (stays["event"], stays["log_level"]) == ("gateway_disconnected", "warning")
+    assert "start the bridge again" in stays["remedy"]
+
+
 @in_virtual_time
 async def test_a_reason_that_stays_is_told_again_every_ten_minutes() -> None:
     line = Line()

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 import structlog
-from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed, UnknownError
 
 from bridge.config import Configuration, HttpSettings, LogSettings
 from bridge.daemon import Daemon
@@ -191,16 +191,26 @@ def untrusted() -> ssl.SSLCertVerificationError:
 
 
 @pytest.mark.parametrize(
-    ("logged", "key"),
+    ("logged", "event", "says", "key"),
     [
-        (untrusted(), "kafka.ca_file"),
-        (SaslAuthenticationFailed("Authentication failed: invalid credentials"), "kafka.password_file"),
-        (ConnectionRefusedError(111, "Connect call failed"), None),
+        (
+            untrusted(),
+            "kafka_unreachable",
+            "Kafka shows a certificate that comes from an authority not trusted here",
+            "kafka.ca_file",
+        ),
+        (
+            SaslAuthenticationFailed("Authentication failed: invalid credentials"),
+            "kafka_refuses_credentials",
+            "Kafka refuses the credentials",
+            "kafka.password_file",
+        ),
+        (ConnectionRefusedError(111, "Connect call failed"), "kafka_unreachable", None, None),
     ],
 )
 @pytest.mark.parametrize("at_start", [True, False])
 async def test_why_kafka_cannot_be_reached_is_what_its_library_only_logs(
-    logged: Exception, key: str | None, *, at_start: bool
+    logged: Exception, event: str, says: str | None, key: str | None, *, at_start: bool
 ) -> None:
     tried, may_pass = 0, not at_start
 
@@ -222,16 +232,66 @@ async def test_why_kafka_cannot_be_reached_is_what_its_library_only_logs(
         process.daemon.stop()
         await running
 
-    (told,) = [line for line in lines if line["event"] == "kafka_unreachable"]
+    (told,) = [line for line in lines if line["event"] in ("kafka_unreachable", "kafka_refuses_credentials")]
+    assert kafka["state"] == "unreachable"
     assert kafka["last_error"] == told["error"]
-    if key is not None:
-        assert type(logged).__name__ in kafka["last_error"]
+    # Only what does not pass by itself is an alarm.
+    assert told["event"] == event
+    assert told["log_level"] == ("error" if event == "kafka_refuses_credentials" else "warning")
+    if key is not None and says is not None:
+        assert kafka["last_error"].startswith(says)
+        assert "SSLCertVerificationError" not in kafka["last_error"]
         assert key in kafka["remedy"] == told["remedy"]
     else:
         # Later an outage is told by what the stages' own requests met.
         assert kafka["last_error"].startswith("ConnectionRefusedError" if at_start else "no answer")
         assert "remedy" not in kafka
         assert told["remedy"].startswith("check that Kafka runs")
+
+
+async def test_a_broker_that_comes_back_and_refuses_the_credentials_is_told_once_beside_its_absence() -> None:
+    process = Process(FakeStage("fold"))
+    with structlog.testing.capture_logs() as lines:
+        running = asyncio.create_task(process.daemon.run())
+        await process.until(process.all_running)
+        process.outage = Outage(since_ms=1_700_000_000_000, error="no answer")
+        await status_of(process.daemon)
+        refusal = SaslAuthenticationFailed("Authentication failed: invalid credentials")
+        logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "kafka-1", 9093, refusal)
+        for _ in range(3):
+            await status_of(process.daemon)
+        process.daemon.stop()
+        await running
+
+    told = [line["event"] for line in lines if line["event"].startswith("kafka_")]
+    assert told == ["kafka_ready", "kafka_unreachable", "kafka_refuses_credentials"]
+
+
+async def test_the_librarys_errors_are_no_alarm_while_the_bridge_says_that_kafka_is_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    process = Process(FakeStage("fold"))
+    library = logging.getLogger("aiokafka.producer.sender")
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(process.all_running)
+
+    library.error("Could not end transaction due to unexpected error: %s", UnknownError)
+    process.outage = Outage(since_ms=1_700_000_000_000, error="no answer")
+    await status_of(process.daemon)
+    try:
+        raise UnknownError("what was under way")
+    except UnknownError:
+        library.exception("Unexpected error in coordinator routine")
+    process.outage = None
+    await status_of(process.daemon)
+    library.error("OffsetCommit failed for group %s", "ota-fold")
+    process.daemon.stop()
+    await running
+
+    told = [record for record in caplog.records if record.name == library.name]
+    assert [record.levelname for record in told] == ["ERROR", "WARNING", "WARNING"]
+    assert told[1].exc_info is None
+    assert told[1].getMessage().startswith("Unexpected error in coordinator routine: ")
 
 
 async def test_stop_is_obeyed_while_kafka_does_not_answer() -> None:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import logging
+import ssl
 import warnings
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import pytest
 import structlog
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
+    NodeNotReadyError,
     NotEnoughReplicasError,
     NotLeaderForPartitionError,
     RequestTimedOutError,
@@ -20,7 +22,8 @@ from aiokafka.errors import (
 )
 
 from bridge.config import LogSettings
-from bridge.logs import REPEATED_AFTER_S, LeaderComes, Redactor, Throttle, configure_logs
+from bridge.library_lines import REPEATED_AFTER_S, LeaderComes, Throttle
+from bridge.logs import Redactor, configure_logs
 from consumer.secret import Secret
 from tests.restored_logging import restored_logging
 
@@ -196,6 +199,44 @@ def test_a_broker_that_is_away_is_no_alarm_of_the_librarys(
     logging.getLogger("aiokafka.client").error(template, *arguments)
 
     assert json.loads(stream.getvalue())["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("library", "template", "arguments"),
+    [
+        (
+            "aiokafka.consumer.group_coordinator",
+            "Group Coordinator Request failed: %s",
+            (NodeNotReadyError(),),
+        ),
+        ("aiokafka.producer.sender", "FindCoordinator Request failed: %s", (NodeNotReadyError("closed"),)),
+        (
+            "aiokafka.producer.sender",
+            "Unexpected error during InitProducerIdRequest: %s",
+            (RequestTimedOutError,),
+        ),
+        ("aiokafka.consumer.fetcher", "Failed fetch offsets from %s: %s", (1, TimeoutError())),
+    ],
+)
+def test_what_only_says_that_nobody_answered_is_no_alarm_whatever_line_it_is_in(
+    library: str, template: str, arguments: tuple[object, ...]
+) -> None:
+    stream = configured("json")
+
+    logging.getLogger(library).error(template, *arguments)
+
+    assert json.loads(stream.getvalue())["level"] == "warning"
+
+
+def test_a_certificate_is_told_by_what_is_wrong_with_it_not_by_openssls_source() -> None:
+    stream = configured("json")
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] verify failed (_ssl.c:1006)")
+    error.verify_code, error.verify_message = 62, "Hostname mismatch"
+
+    logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "kafka-1", 9093, error)
+
+    told = json.loads(stream.getvalue())["event"]
+    assert told == 'Unable connect to "kafka-1:9093": Kafka shows a certificate that is for another host name'
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from typing import get_args
 
 import pytest
 
-from bridge.kafka.topics import TOPICS, partition_of, topic_name
+from bridge.kafka import topics
+from bridge.kafka.settings import KafkaSettings
+from bridge.kafka.topics import TOPICS, TopicsRefused, partition_of, topic_name
 from consumer.sink import TopicName
 
 DAY_MS = 86_400_000
@@ -60,3 +62,34 @@ def test_state_topic_is_compacted_early_so_that_a_restore_stays_short() -> None:
 )
 def test_keys_map_as_in_kafkas_own_clients(key: bytes, positive_murmur2: int) -> None:
     assert partition_of(key, 12) == positive_murmur2 % 12
+
+
+def judged(**partitions_of_topic: int) -> tuple[str, ...]:
+    """The problems of topics, all of them of three partitions where six are configured, but for those named."""
+    settings = KafkaSettings(bootstrap_servers="kafka:9092", partitions=6)
+    found = {
+        topic_name(settings.prefix, name): topics._Found(
+            partitions_of_topic.get(name.replace("-", "_"), 3),
+            {"cleanup.policy": spec.cleanup_policy, **spec.settings},
+        )
+        for name, spec in TOPICS.items()
+        if partitions_of_topic.get(name.replace("-", "_")) != 0
+    }
+    with pytest.raises(TopicsRefused) as refused:
+        topics._judge(settings, found, (), tuple(TOPICS))
+    return refused.value.problems
+
+
+def test_topics_of_another_count_of_partitions_are_one_problem() -> None:
+    (problem,) = judged()
+
+    assert all(topic_name("ota", name) in problem for name in TOPICS)
+    assert "have 3 partitions, kafka.partitions is 6: set kafka.partitions to 3" in problem
+
+
+def test_what_is_missing_and_each_count_are_problems_of_their_own() -> None:
+    missing, three, four = judged(lookups=0, observations=4)
+
+    assert missing == "topic ota.lookups.v1 is missing: run `ota-bridge topics create`"
+    assert three.startswith("topics ota.upgrade-events.v1, ota.upgrade-state.v1, ota.dead-letters.v1, ")
+    assert four.startswith("topic ota.observations.v1 has 4 partitions")

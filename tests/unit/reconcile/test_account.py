@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import structlog
 
 from bridge.clouds import errors
-from bridge.clouds.shape import Looked, Means
+from bridge.clouds.shape import Discovered, Looked, Means
 from bridge.clouds.tuya_cloud.cloud import TuyaCloud
 from bridge.clouds.wire import Request
 from bridge.reconcile.account import AccountLookups
@@ -819,3 +820,118 @@ async def test_a_new_owner_waits_until_the_former_ones_last_requests_count_no_mo
         assert not desk.model.asked
         await asyncio.sleep(1)
         assert desk.model.asked
+
+
+def unreachable(request: Request) -> None:
+    raise errors.Unanswered("its host could not be asked", api=request.api, remedy="correct api.url")
+
+
+@in_virtual_time
+async def test_a_cloud_that_answers_no_listing_is_told_as_one_that_answers_no_lookup_and_when_it_is_back() -> (
+    None
+):
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": "dev1"}]
+    model.always = unreachable
+    with structlog.testing.capture_logs() as logs:
+        async with serving(model, discovery="api") as desk:
+            await asyncio.sleep(30)
+            assert desk.lookups.statistics().circuit == "closed"
+            await asyncio.sleep(60)
+            statistics = desk.lookups.statistics()
+            assert statistics.circuit == "half_open"
+            assert statistics.cause is not None
+            assert statistics.cause.remedy == "correct api.url"
+
+            model.always = lambda _request: None
+            await asyncio.sleep(120)
+            assert desk.lookups.statistics().circuit == "closed"
+
+    told = [entry["event"] for entry in logs if entry["event"].startswith("api_")]
+    assert told == ["api_paused", "api_answers_again"]
+    assert [one.device_id for one in desk.sink.observations] == ["dev1"]
+
+
+@in_virtual_time
+async def test_a_cloud_that_is_away_for_a_day_is_asked_for_lists_no_more_often_than_they_are_repeated() -> (
+    None
+):
+    model = TuyaModel(now_ms)
+    model.always = unreachable
+    asked: list[float] = []
+
+    class Counted(Swept):
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+            asked.append(now_s())
+            async for page in super().sweep():
+                yield page
+
+    async with serving(model, cloud=Counted, sweep_period_s=86400.0) as desk:
+        await asyncio.sleep(86400)
+        assert desk.lookups.statistics().circuit == "half_open"
+
+    pauses = [round(later - earlier) for earlier, later in itertools.pairwise(asked)]
+    assert pauses[:6] == [60, 120, 240, 480, 960, 1920]
+    assert set(pauses[6:]) == {3600}
+
+
+@in_virtual_time
+async def test_one_list_that_is_never_answered_leaves_lookups_and_the_other_list_alone() -> None:
+    class Broken(TuyaCloud):
+        has_sweep = True
+
+        async def sweep(self) -> AsyncGenerator[Sequence[Looked], None]:
+            raise errors.Unanswered("an odd page", api="jobs", asked_at_ms=now_ms())
+            yield []
+
+    model = TuyaModel(now_ms)
+    model.firmware |= idle("dev1")
+    model.devices = [{"id": "dev1"}]
+    async with serving(
+        model, cloud=Broken, sweep_period_s=100.0, discovery="api", discovery_period_s=100.0
+    ) as desk:
+        await asyncio.sleep(1000)
+        listed_before = listed(model)
+        assert listed_before >= 9
+        began = now_s()
+        lookup_id = desk.ask("dev1", "claim", expires_in_s=120)
+        while lookup_id not in desk.sink.answers and now_s() - began < 120:
+            await asyncio.sleep(0.1)
+        assert now_s() - began < 5
+        assert desk.sink.answers[lookup_id].outcome == "ok"
+        await asyncio.sleep(10)
+        assert desk.lookups.statistics().circuit == "closed"
+
+
+@in_virtual_time
+async def test_a_listing_goes_on_where_it_was_after_a_moment_in_which_nothing_was_answered() -> None:
+    model = TuyaModel(now_ms)
+    model.devices = [{"id": f"dev{number}"} for number in range(20 * 400)]
+    async with serving(model, discovery="api", discovery_period_s=86400.0, rate_per_s=4.0) as desk:
+        await asyncio.sleep(20)
+        model.always = lambda request: failure(500) if request.api == "thing-firmware" else None
+        for number in range(10):
+            desk.ask(f"dev{number}")
+        await asyncio.sleep(10)
+        assert desk.lookups.statistics().circuit != "closed"
+        model.always = lambda _request: None
+        await asyncio.sleep(600)
+
+        assert desk.lookups.statistics().circuit == "closed"
+        assert desk.lookups.statistics().discovery.finished_at_ms is not None
+    assert model.asked["thing-devices"] <= 401
+
+
+@in_virtual_time
+async def test_a_list_that_comes_from_elsewhere_says_nothing_of_the_cloud() -> None:
+    class FromFile(Swept):
+        async def discover(self) -> AsyncGenerator[Sequence[Discovered], None]:
+            yield [Discovered(device_id="dev1")]
+
+    model = TuyaModel(now_ms)
+    model.always = unreachable
+    async with serving(
+        model, cloud=FromFile, sweep_period_s=60.0, discovery="api", discovery_period_s=10.0
+    ) as desk:
+        await asyncio.sleep(300)
+        assert desk.lookups.statistics().circuit != "closed"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from bridge.clouds import errors
@@ -203,3 +205,103 @@ def test_a_sweep_tries_a_cloud_that_refused_whoever_asked_and_no_other(
     assert not circuit.admits_sweep(599.0)
 
     assert circuit.admits_sweep(600.0) is is_admitted
+
+
+def fail_reading(circuit: Circuit, error: errors.CloudError, now: float = 0.0) -> None:
+    circuit.not_read(circuit.admit(), error, now)
+
+
+def test_two_readings_in_a_row_that_nobody_answers_open_the_circuit_and_the_first_answer_closes_it() -> None:
+    circuit = Circuit(1800)
+    fail_reading(circuit, unanswered())
+    assert circuit.state(0.0) == "closed"
+    fail_reading(circuit, unanswered())
+
+    assert circuit.state(0.0) == "open"
+    assert circuit.cause is not None
+    assert circuit.cause.text == "down"
+    assert circuit.opens_again_at() == 1
+    assert circuit.state(1) == "half_open"
+    fail_reading(circuit, unanswered(), 60)
+    assert circuit.opens_again_at() == 62
+    assert circuit.state(62) == "half_open"
+    circuit.read(circuit.admit())
+    assert circuit.state(62) == "closed"
+    assert circuit.cause is None
+
+
+@pytest.mark.parametrize("answered", [Circuit.read, Circuit.answered])
+def test_an_answer_to_anybody_begins_the_count_of_readings_anew(
+    answered: Callable[[Circuit, int], None],
+) -> None:
+    circuit = Circuit(1800)
+    for _ in range(10):
+        fail_reading(circuit, unanswered())
+        answered(circuit, circuit.admit())
+
+    assert circuit.state(0.0) == "closed"
+
+
+def test_pages_that_come_do_not_begin_the_count_of_lookups_anew() -> None:
+    circuit = Circuit(1800)
+    for _ in range(FAILURES_IN_A_ROW):
+        circuit.read(circuit.admit())
+        fail(circuit, unanswered())
+
+    assert circuit.state(0.0) == "open"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.Forbidden,
+        errors.QuotaExhausted,
+        errors.BadRequest,
+        errors.SchemaMismatch,
+        errors.Throttled,
+        errors.DeviceForbidden,
+    ],
+)
+def test_what_a_list_alone_may_be_refused_closes_the_account_to_no_lookup(
+    kind: type[errors.CloudError],
+) -> None:
+    circuit = Circuit(1800)
+    for _ in range(20):
+        fail_reading(circuit, kind("no", api="list", asked_at_ms=1))
+
+    assert circuit.state(0.0) == "closed"
+
+
+@pytest.mark.parametrize(("asked_at_ms", "state"), [(1, "closed"), (None, "half_open")])
+def test_a_refused_list_is_an_answer_where_the_cloud_was_asked(asked_at_ms: int | None, state: str) -> None:
+    circuit = Circuit(1800)
+    for _ in range(2):
+        fail_reading(circuit, unanswered())
+    assert circuit.state(1) == "half_open"
+
+    fail_reading(circuit, errors.BadRequest("no", api="list", asked_at_ms=asked_at_ms), 1)
+
+    assert circuit.state(1) == state
+
+
+def test_a_reading_of_an_earlier_state_does_not_count() -> None:
+    circuit = Circuit(1800)
+    early = circuit.admit()
+    fail(circuit, errors.QuotaExhausted("no", api="test"))
+    assert circuit.state(1800) == "half_open"
+
+    circuit.read(early)
+    circuit.not_read(early, unanswered(), 1800)
+
+    assert circuit.state(1800) == "half_open"
+
+
+def test_a_listing_tries_beside_sweeps_only_where_readings_opened_the_circuit() -> None:
+    by_lookups, by_readings = Circuit(1800), Circuit(1800)
+    for _ in range(FAILURES_IN_A_ROW):
+        fail(by_lookups, unanswered())
+        fail_reading(by_readings, unanswered())
+
+    assert by_lookups.state(60) == by_readings.state(60) == "half_open"
+    assert not by_lookups.admits_listing(60)
+    assert by_readings.admits_listing(60)

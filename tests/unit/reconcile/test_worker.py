@@ -96,6 +96,8 @@ async def test_commits_that_are_not_confirmed_are_a_problem_told_once_until_one_
         await reconcile._commit(consumer, {TopicPartition("lookups", 0): 1})
 
     assert [line["event"] for line in lines] == ["commit_not_confirmed", "commit_confirmed_again"]
+    assert lines[0]["problem"].startswith("Kafka did not answer (")
+    assert lines[0]["remedy"].startswith("none, it is tried again by itself")
     assert reconcile.statistics().problem is None
 
 
