@@ -27,8 +27,8 @@ from tests.benchmarks.fold.load import EventReader
 from tests.benchmarks.percentiles import percentile
 from tests.benchmarks.run import Run
 
-STARTED_PER_S: Final = 85.0
-"""A device is pushed about some twelve times."""
+STARTED_PER_S: Final = 95.0
+"""A device is pushed about some eleven times."""
 WARM_UP_S: Final = 40.0
 """As many upgrades end as begin from then on."""
 MEASURED_S: Final = 30.0
