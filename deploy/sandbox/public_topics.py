@@ -142,6 +142,26 @@ def read_events(bootstrap_servers: str, prefix: str = "ota", within_s: float = 3
         return reader.read(within_s)
 
 
+def read_events_and_states(
+    bootstrap_servers: str, table: StateTable, prefix: str = "ota", within_s: float = 5.0
+) -> list[PublicRecord]:
+    """Return what `read_events` does, with the table brought up to date.
+
+    A bridge at work writes between the two readings: both go on until they end at the same revisions, or time is over.
+    """
+    deadline = time.monotonic() + within_s
+    events: list[PublicRecord] = []
+    with TopicReader(bootstrap_servers, f"{prefix}.upgrade-events.v1") as reader:
+        while True:
+            events += reader.read()
+            table.refresh()
+            last = {event.key: event.value["revision"] for event in events if event.value is not None}
+            if all(last.get(device_id) == state["revision"] for device_id, state in table.states.items()):
+                return events
+            if time.monotonic() > deadline:
+                return events
+
+
 def _record(message: Message) -> PublicRecord:
     key, value = message.key(), message.value()
     partition, offset = message.partition(), message.offset()

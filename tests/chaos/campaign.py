@@ -19,7 +19,7 @@ import httpx
 from msgspec import Struct
 
 from deploy.sandbox.brokers.process import Child
-from deploy.sandbox.public_topics import StateTable, TopicReader, read_events
+from deploy.sandbox.public_topics import StateTable, TopicReader, read_events_and_states
 from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from deploy.sandbox.verify import (
     AttemptCount,
@@ -179,8 +179,7 @@ async def run_campaign(
             comparison = await await_truth(
                 sandbox.description["control_url"], table, within_s=converge_within_s
             )
-            events = await asyncio.to_thread(read_events, servers)
-            await asyncio.to_thread(table.refresh)
+            events = await asyncio.to_thread(read_events_and_states, servers, table)
             broken = find_broken_revisions(events, table.states)
             truths = await read_truth(sandbox.description["control_url"])
             attempts = count_attempts(truths, table.states, events)

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from msgspec import Struct
 
 from deploy.sandbox.brokers.gateway_accounts import EVENT_PARTITIONS
-from deploy.sandbox.public_topics import StateTable, read_events
+from deploy.sandbox.public_topics import StateTable, read_events_and_states
 from deploy.sandbox.supervisor import DEMO_ACCOUNT, Sandbox
 from deploy.sandbox.verify import Comparison, await_truth, find_broken_revisions
 from tests.chaos.campaign import CONVERGE_WITHIN_S, POLL_S, Bridge
@@ -112,8 +112,7 @@ async def lose_pushes_while_away(
                 comparison = await await_truth(
                     sandbox.description["control_url"], table, within_s=CONVERGE_WITHIN_S, every_s=POLL_S
                 )
-                events = await asyncio.to_thread(read_events, servers)
-                await asyncio.to_thread(table.refresh)
+                events = await asyncio.to_thread(read_events_and_states, servers, table)
                 broken = find_broken_revisions(events, table.states)
         finally:
             code = await bridge.stop()

@@ -22,7 +22,7 @@ from deploy.sandbox.demo.feed import Tally, follow
 from deploy.sandbox.demo.fleet import Upgrades, share_out
 from deploy.sandbox.demo.result import CloudResult, Result
 from deploy.sandbox.demo.screen import Screen
-from deploy.sandbox.public_topics import StateTable, read_events
+from deploy.sandbox.public_topics import StateTable, read_events_and_states
 from deploy.sandbox.supervisor import Sandbox
 from deploy.sandbox.verify import (
     await_truth,
@@ -161,8 +161,7 @@ async def _judge(
     reports: dict[str, dict[str, Any]],
     requests: dict[str, dict[str, Any]],
 ) -> Result:
-    events = await asyncio.to_thread(read_events, servers)
-    await asyncio.to_thread(table.refresh)
+    events = await asyncio.to_thread(read_events_and_states, servers, table)
     truths = await read_truth(control_url)
     clouds = tuple(
         CloudResult(
