@@ -224,7 +224,8 @@ async def test_progress_is_read_of_one_account_and_a_strangers_record_stops_nobo
         (b"tuya-test/event/2", b"not ours"),
         (b"tuya-test-2/event/1", b'{"account":"tuya-test-2","source_partition":"event/1","alive_at_ms":3}'),
     ]
-    await writer.write([OutgoingRecord("ingest-progress", key, value, 1) for key, value in told])
+    now_ms = time.time_ns() // 1_000_000
+    await writer.write([OutgoingRecord("ingest-progress", key, value, now_ms) for key, value in told])
 
     assert {name: record.alive_at_ms for name, record in (await _progress(settings)).items()} == {
         "event/1": 2
