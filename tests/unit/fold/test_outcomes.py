@@ -351,14 +351,19 @@ def succeeded_then(*, claim_at_s: float = 300) -> Story:
     return story
 
 
+def told_success(story: Story, *, now: str = "1.1") -> tuple[str, bool]:
+    """What is shown after the API has told a success for an hour, with a version that never moved."""
+    for at_s in (400, 900, 1001, 2000, 4000):
+        story.answer(at_s, "succeeded", now=now)
+    return story.status, story.channel().confirmed
+
+
 def denied(story: Story) -> tuple[str, bool]:
     """What is shown after the API has told the success before it for an hour, with a version that never moved."""
     ok_answer(story, 320)
     story.run_timers(400)
     assert (story.status, story.channel().confirmed) == ("failed", False)
-    for at_s in (400, 900, 1001, 2000, 4000):
-        story.answer(at_s, "succeeded", now="1.1")
-    return story.status, story.channel().confirmed
+    return told_success(story)
 
 
 def test_an_attempt_that_nothing_but_a_claim_told_of_is_denied_by_the_outcome_before_it_seen_twice() -> None:
@@ -400,17 +405,13 @@ def test_a_second_claim_makes_a_failure_more_than_a_claim() -> None:
     story.claim(310, "timed_out")
     ok_answer(story, 320)
     story.run_timers(400)
-    for at_s in (400, 900, 1001, 2000, 4000):
-        story.answer(at_s, "succeeded", now="1.1")
-    assert (story.status, story.channel().confirmed) == ("timed_out", False)
+    assert told_success(story) == ("timed_out", False)
 
 
 def test_a_claim_alone_that_an_answer_confirmed_stays() -> None:
     story = succeeded_then()
     story.answer(365, "failed", now="1.1")
-    for at_s in (400, 900, 1001, 2000, 4000):
-        story.answer(at_s, "succeeded", now="1.1")
-    assert (story.status, story.channel().confirmed) == ("failed", True)
+    assert told_success(story) == ("failed", True)
 
 
 def test_an_attempt_after_one_that_nothing_but_a_claim_told_of_is_another() -> None:
@@ -430,9 +431,7 @@ def test_a_failure_after_another_outcome_than_the_one_told_stays() -> None:
     story.claim(300, "timed_out")
     ok_answer(story, 320)
     story.run_timers(400)
-    for at_s in (400, 900, 1001, 2000, 4000):
-        story.answer(at_s, "succeeded", now="1.0")
-    assert (story.status, story.channel().confirmed) == ("timed_out", False)
+    assert told_success(story, now="1.0") == ("timed_out", False)
 
 
 def test_a_confirmed_outcome_is_not_replaced_by_a_claim() -> None:
