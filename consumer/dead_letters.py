@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from consumer.sink import OutgoingRecord
-from consumer.source import position_text
+from consumer.source import SourceMessage, position_of, position_text, properties_of
 from schemas import RAW_LIMIT_BYTES, DeadLetter, Position
 
 LEAST_LETTER_BYTES: Final = 12 * 1024
@@ -53,6 +53,22 @@ def dead_letter(
     )
     return OutgoingRecord(
         topic="dead-letters", key=key.encode(), value=_encode(letter), timestamp_ms=received_at_ms
+    )
+
+
+def refused_as_too_large(
+    account: str, message: SourceMessage, partition: str, received_at_ms: int, *, payload_limit_bytes: int
+) -> OutgoingRecord:
+    """Return the dead letter of a message whose record Kafka refuses for good; its payload cut as said."""
+    return dead_letter(
+        reason="too_large",
+        detail="Kafka refuses the record as too large (message.max.bytes)",
+        account=account,
+        position=position_of(message, partition),
+        received_at_ms=received_at_ms,
+        payload=message.data(),
+        properties=properties_of(message),
+        payload_limit_bytes=payload_limit_bytes,
     )
 
 

@@ -15,13 +15,12 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct
 
-from consumer.dead_letters import LEAST_LETTER_BYTES, without_payload
+from consumer.dead_letters import LEAST_LETTER_BYTES, refused_as_too_large, without_payload
 from consumer.partial import confirmed_part
 from consumer.progress import ProgressBook
 from consumer.sink import OutgoingRecord, Sink, SinkClosed
 from consumer.slices import Slice
 from consumer.statistics import Counters
-from consumer.translation import refused_as_too_large
 from schemas import RAW_LIMIT_BYTES
 
 log = structlog.get_logger(__name__)

@@ -68,32 +68,36 @@ class Slicer:
         self._counters.redelivered += came_before
         if not new and not ended:
             return None
-        records: list[OutgoingRecord] = []
-        sources: list[SourceMessage] = []
+        messages: list[SourceMessage] = []
+        payloads: list[bytes] = []
+        positions: list[Position] = []
         count = size_bytes = 0
-        is_filtered, translate = self._translator.is_filtered, self._translator.translate
+        passing = self._translator.filter.passing
         for piece in new:
             count += len(piece.messages)
-            payloads = [message.data() for message in piece.messages]
-            size_bytes += sum(map(len, payloads))
-            for offset, payload in enumerate(payloads):
-                if is_filtered(payload):
-                    continue
-                message = piece.messages[offset]
-                position = piece.position(offset, partition)
-                for record in translate(message, payload, position, received_at_ms):
-                    records.append(record)
-                    sources.append(message)
+            come = [message.data() for message in piece.messages]
+            size_bytes += sum(map(len, come))
+            for offset in passing(come):
+                messages.append(piece.messages[offset])
+                payloads.append(come[offset])
+                positions.append(piece.position(offset, partition))
+        records: list[OutgoingRecord] = []
+        sources: list[SourceMessage] = []
+        translated = self._translator.translate_all(messages, payloads, positions, received_at_ms)
+        for message, led_to in zip(messages, translated, strict=True):
+            for record in led_to:
+                records.append(record)
+                sources.append(message)
         self._counters.received += count
-        come = new or pieces
-        last = come[-1]
+        judged = new or pieces
+        last = judged[-1]
         return Slice(
             partition=partition,
             records=records,
             sources=sources,
             ended=ended,
             last_position=last.position(len(last.messages) - 1, partition),
-            first_published_at_ms=come[0].published_at_ms,
+            first_published_at_ms=judged[0].published_at_ms,
             last_published_at_ms=last.published_at_ms,
             received_at_ms=received_at_ms,
             message_count=count,

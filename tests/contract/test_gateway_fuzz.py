@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import msgspec
 
+from consumer.source import position_of
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from tests.gateway_fuzz import corpus
-from tests.gateway_messages import ACCESS_KEY, Received, account, translated
+from tests.gateway_messages import (
+    ACCESS_KEY,
+    PREVIOUS_KEY,
+    RECEIVED_AT_MS,
+    Received,
+    account,
+    backlog_notice,
+    sealed,
+    translated,
+    upgrade_status,
+)
+
+
+GOOD = [
+    *(sealed(upgrade_status(f"d{number}", str(number))) for number in range(20)),
+    sealed(upgrade_status("p"), key=PREVIOUS_KEY),
+    sealed({"bizCode": "statusReport", "bizData": {"devId": "d"}}),
+    sealed({"bizCode": "deviceOtaProgress", "bizData": {"devId": "d", "progres": 3}}),
+    sealed({"bizCode": "online", "devId": "d", "ts": 0}),
+    sealed({"status": []}, protocol=4),
+    sealed({"bizCode": "nameUpdate", "bizData": {"devId": "d", "name": "line\nfeed\r\u2028\x85"}}),
+]
+"""What the platform sends every day; the last has what other programs take for the end of a line."""
+NOTICE = sealed(backlog_notice())
 
 
 class Fuzzed(Received):
@@ -47,3 +73,29 @@ def test_every_case_becomes_what_the_contract_says() -> None:
             wrong.append(f"{case.what}: expected one of {case.outcomes}, became {became}")
     assert not wrong, "\n".join(wrong[:20])
     assert "internal_error" not in counters.dead_letters
+
+
+def test_many_together_become_what_each_becomes_by_itself() -> None:
+    """In runs of which some hold nothing unusual, some one such message, some many; counted once each."""
+    rng = Random(1)
+    good = [Fuzzed(payload) for payload in GOOD]
+    bad = [Fuzzed(NOTICE)] + [
+        Fuzzed(case.payload, em=case.em) for case in rng.sample(corpus(ACCESS_KEY), 300)
+    ]
+    messages = [
+        rng.choice(good) if rng.random() < share else rng.choice(bad)
+        for share in (1, 0.97, 0.5)
+        for _ in range(700)
+    ]
+    payloads = [message.data() for message in messages]
+    positions = [position_of(message, "event/3") for message in messages]
+    counters = Counters(), Counters()
+    together, alone = (Translator(account(previous=True), one) for one in counters)
+
+    made = together.translate_all(messages, payloads, positions, RECEIVED_AT_MS)
+
+    assert made == [
+        alone.translate(message, payload, position, RECEIVED_AT_MS)
+        for message, payload, position in zip(messages, payloads, positions, strict=True)
+    ]
+    assert vars(counters[0]) == vars(counters[1])

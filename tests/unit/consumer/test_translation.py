@@ -261,7 +261,7 @@ _AS_THE_PLATFORM_WRITES = b'{"data":"QUJD","protocol":%s,"pv":"2.0","sign":"00",
 def test_a_report_in_the_platforms_form_is_filtered_without_decoding_it(protocol: int) -> None:
     told = Bench()
     payload = _AS_THE_PLATFORM_WRITES % str(protocol).encode()
-    assert told.translator.is_filtered(payload)
+    assert told.translator.filter.passing([payload]) == []
     assert told.records(payload) == ()
     assert told.counters.filtered == {protocol: 2}
 
@@ -283,5 +283,12 @@ def test_a_report_in_the_platforms_form_is_filtered_without_decoding_it(protocol
 )
 def test_everything_else_is_decoded_before_it_is_filtered(payload: bytes) -> None:
     told = Bench()
-    assert not told.translator.is_filtered(payload)
+    assert told.translator.filter.passing([payload]) == [0]
     assert told.counters.filtered == {}
+
+
+def test_of_many_only_those_that_are_not_filtered_pass_in_their_order() -> None:
+    told = Bench()
+    report, other = _AS_THE_PLATFORM_WRITES % b"4", _AS_THE_PLATFORM_WRITES % b"20"
+    assert told.translator.filter.passing([report, other, report, report, other]) == [1, 4]
+    assert told.counters.filtered == {4: 3}
