@@ -53,8 +53,14 @@ class AccountKey:
 
         Raises Rejected: unknown_encryption, undecryptable (base64, length, block, tag, padding).
         """
-        if encryption == "aes_gcm":
-            sealed = _decode_base64(data)
+        is_gcm = encryption == "aes_gcm"
+        if not is_gcm and encryption is not None and encryption != "aes_ecb":
+            raise Rejected("unknown_encryption", f"em is {_shown(encryption)}, neither aes_gcm nor aes_ecb")
+        try:
+            sealed = binascii.a2b_base64(data, strict_mode=True)
+        except ValueError:
+            raise Rejected("undecryptable", "data is not base64") from None
+        if is_gcm:
             if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
                 raise Rejected(
                     "undecryptable", f"aes_gcm: {len(sealed)} bytes, fewer than nonce and tag take"
@@ -63,17 +69,14 @@ class AccountKey:
                 return self._gcm.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
             except InvalidTag:
                 raise Rejected("undecryptable", "aes_gcm: the tag does not match") from None
-        if encryption is None or encryption == "aes_ecb":
-            sealed = _decode_base64(data)
-            if not sealed or len(sealed) % _BLOCK_BYTES:
-                raise Rejected("undecryptable", f"aes_ecb: {len(sealed)} bytes are not whole blocks")
-            padded = self._ecb(sealed)
-            count = padded[-1]
-            # PKCS#7 strictly, as the vendor's Java and Go do; anything else is a wrong key or damage.
-            if not 1 <= count <= _BLOCK_BYTES or not padded.endswith(_PADDINGS[count]):
-                raise Rejected("undecryptable", "aes_ecb: the padding is wrong")
-            return padded[:-count]
-        raise Rejected("unknown_encryption", f"em is {_shown(encryption)}, neither aes_gcm nor aes_ecb")
+        if not sealed or len(sealed) % _BLOCK_BYTES:
+            raise Rejected("undecryptable", f"aes_ecb: {len(sealed)} bytes are not whole blocks")
+        padded = self._ecb(sealed)
+        count = padded[-1]
+        # PKCS#7 strictly, as the vendor's Java and Go do; anything else is a wrong key or damage.
+        if not 1 <= count <= _BLOCK_BYTES or not padded.endswith(_PADDINGS[count]):
+            raise Rejected("undecryptable", "aes_ecb: the padding is wrong")
+        return padded[:-count]
 
 
 def decrypt_with_any(
@@ -114,13 +117,6 @@ def _open_ecb(aes_key: bytes) -> Callable[[bytes], bytes]:
         return Cipher(algorithms.AES(aes_key), modes.ECB()).decryptor().update  # noqa: S305 (the vendor's mode)
     except UnsupportedAlgorithm:
         return AES.new(aes_key, AES.MODE_ECB).decrypt
-
-
-def _decode_base64(data: str) -> bytes:
-    try:
-        return binascii.a2b_base64(data, strict_mode=True)
-    except ValueError:
-        raise Rejected("undecryptable", "data is not base64") from None
 
 
 def _shown(text: str) -> str:

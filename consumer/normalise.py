@@ -255,6 +255,8 @@ def _integer(value: Field) -> int | None:
 
 
 def _channel(value: Field) -> str | None:
+    if type(value) is str and value in _SMALL:
+        return value
     number = _integer(value)
     return None if number is None or number < 0 else str(number)
 

@@ -31,7 +31,7 @@ from schemas import Observation, Position
 log = structlog.get_logger(__name__)
 
 _NOTHING: Final[tuple[OutgoingRecord, ...]] = ()
-TOGETHER: Final = 32
+TOGETHER: Final = 64
 """So many messages go through the steps together. What one of them has of the unusual, all of them pay for."""
 
 _encode = msgspec.json.Encoder().encode
@@ -106,7 +106,7 @@ class Translator:
         if len(matches) != len(kept):
             raise _Unusual
         # 5. Decrypt.
-        encryptions = [encryption_of(messages[index]) for index in kept]
+        encryptions = [messages[index].properties().get("em") for index in kept]
         plaintexts = [
             key.decrypt(envelope.data, encryption)
             for (key, _), envelope, encryption in zip(matches, envelopes, encryptions, strict=True)
@@ -116,8 +116,9 @@ class Translator:
             decode_body(plaintext, envelope.protocol)
             for plaintext, envelope in zip(plaintexts, envelopes, strict=True)
         ]
+        account, cloud, keep_raw = self._account, self._cloud, self._keep_raw
         pushes = [
-            self._push(envelope, positions[index], received_at_ms, plaintext)
+            Push(account, cloud, envelope.t, positions[index], received_at_ms, len(plaintext), keep_raw)
             for index, envelope, plaintext in zip(kept, envelopes, plaintexts, strict=True)
         ]
         told = [(index, body) for index, body in enumerate(bodies) if isinstance(body, Message)]
@@ -137,9 +138,9 @@ class Translator:
             translated[kept[index]] = (_outgoing(observation, line),)
         # Nothing raises any more.
         counters = self._counters
-        counters.filtered.update(
-            envelope.protocol for envelope, _ in opened if envelope.protocol in self._filtered
-        )
+        if len(kept) < len(opened):
+            protocols = [envelope.protocol for envelope, _ in opened]
+            counters.filtered.update([protocol for protocol in protocols if protocol in self._filtered])
         counters.signatures.update([candidate for _, candidate in matches])
         counters.keys.update([key.name for key, _ in matches])
         counters.observations.update([observation.kind for observation in observations])
@@ -178,7 +179,15 @@ class Translator:
             if isinstance(body, Notice):
                 take_notice(body, self._settings, envelope.t, counters)
                 return _NOTHING
-            push = self._push(envelope, position, received_at_ms, plaintext)
+            push = Push(
+                account=self._account,
+                cloud=self._cloud,
+                pushed_at_ms=envelope.t,
+                position=position,
+                observed_at_ms=received_at_ms,
+                body_bytes=len(plaintext),
+                keep_raw=self._keep_raw,
+            )
             try:
                 observation = observe(body, push)
             except IdConflict as conflict:
@@ -240,17 +249,6 @@ class Translator:
             raise Rejected("bad_signature", "no configured access key signed this envelope")
         self._counters.signatures["unverified"] += 1
         return self._keys
-
-    def _push(self, envelope: Envelope, position: Position, received_at_ms: int, plaintext: bytes) -> Push:
-        return Push(
-            self._account,
-            self._cloud,
-            envelope.t,
-            position,
-            received_at_ms,
-            len(plaintext),
-            self._keep_raw,
-        )
 
     def _count_unknown(self, observation: Observation, unrecognised: Sequence[str]) -> None:
         """Count what a hint is for want of a meaning that we know."""

@@ -48,23 +48,15 @@ class Run:
 
     __slots__ = ("indexes", "records", "size_bytes", "write")
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, records: list[OutgoingRecord], indexes: list[int]) -> None:
         self.write = write
-        self.records: list[OutgoingRecord] = []
-        self.indexes: list[int] = []
-        self.size_bytes = 0
-
-    def add(self, record: OutgoingRecord, index: int) -> None:
-        """Put the call's record `index` at the end."""
-        self.records.append(record)
-        self.indexes.append(index)
-        self.size_bytes += _size_bytes(record)
+        self.records = records
+        self.indexes = indexes
+        self.size_bytes = sum([_size_bytes(record) for record in records])
 
     def split(self, count: int) -> Run:
         """Cut off and return the first `count` records."""
-        head = Run(self.write)
-        for record, index in zip(self.records[:count], self.indexes[:count], strict=True):
-            head.add(record, index)
+        head = Run(self.write, self.records[:count], self.indexes[:count])
         del self.records[:count], self.indexes[:count]
         self.size_bytes -= head.size_bytes
         return head
@@ -176,7 +168,8 @@ class Outbox:
 
 
 def _size_bytes(record: OutgoingRecord) -> int:
-    return len(record.value) + len(record.key or b"")
+    key = record.key
+    return len(record.value) + (len(key) if key else 0)
 
 
 def _count_within(room: int, records: Sequence[OutgoingRecord], *, is_first: bool) -> int:

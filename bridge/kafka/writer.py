@@ -171,19 +171,23 @@ class KafkaWriter:
         return self._settings.partitions
 
     def _runs(self, records: Sequence[OutgoingRecord], write: Write) -> dict[TopicPartition, Run]:
-        runs: dict[tuple[TopicName, int], Run] = {}
+        indexes: dict[tuple[TopicName, int], list[int]] = {}
         for index, record in enumerate(records):
-            key, partition = record.key, record.partition
+            partition = record.partition
             if partition is None:
+                key = record.key
                 if key is None:
                     raise ValueError("a record without a key needs a partition")
                 partition = self._partition_of(key)
             place = record.topic, partition
-            run = runs.get(place)
-            if run is None:
-                run = runs[place] = Run(write)
-            run.add(record, index)
-        return {self._destination(place): run for place, run in runs.items()}
+            if place in indexes:
+                indexes[place].append(index)
+            else:
+                indexes[place] = [index]
+        return {
+            self._destination(place): Run(write, [records[index] for index in of_place], of_place)
+            for place, of_place in indexes.items()
+        }
 
     def _destination(self, place: tuple[TopicName, int]) -> TopicPartition:
         destination = self._destinations.get(place)

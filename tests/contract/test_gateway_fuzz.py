@@ -22,7 +22,6 @@ from tests.gateway_messages import (
     upgrade_status,
 )
 
-
 GOOD = [
     *(sealed(upgrade_status(f"d{number}", str(number))) for number in range(20)),
     sealed(upgrade_status("p"), key=PREVIOUS_KEY),
