@@ -4,10 +4,11 @@ The path of a batch, and where each step is written:
 
 1. Receive a batch in the account's own thread; group it by source partition, in order (`gateway`, `slices`).
 2. Frame: refuse what is too large, decode the outer fields strictly (`envelope`).
-3. Filter by the outer `protocol`, before any cryptography: data-point reports are counted and done (`translation`).
+3. Filter by the outer `protocol`, before any cryptography: data-point reports are counted and done (`filtering`).
 4. Verify the sign, with the current access key, then the previous one (`signature`).
 5. Decrypt in the mode that the property `em` names, and in no other (`decryption`).
 6. Decode by bizCode and normalise into one observation (`messages`, `push_status`, `normalise`).
+   Steps 2 to 6 are done for many messages at a time, each step for all of them (`translation`).
 7. Produce observations and dead letters; await the confirmation of each (`deliveries`).
 8. Acknowledge, per source partition in order, the entries that are done (`deliveries`); record the progress
    (`progress`), and before it the gaps, where messages were dropped unread (`gaps`, `progress_writer`).
