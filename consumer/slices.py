@@ -38,6 +38,17 @@ class Slice(Struct, frozen=True, kw_only=True, gc=False):
     size_bytes: int
 
 
+class _Passed:
+    """What was not filtered of a batch: to be translated together, whatever source partitions it is of."""
+
+    def __init__(self) -> None:
+        self.messages: list[SourceMessage] = []
+        self.payloads: list[bytes] = []
+        self.positions: list[Position] = []
+        self.slices: list[tuple[list[OutgoingRecord], list[SourceMessage]]] = []
+        """The records and sources of each message's slice, which are still to be filled."""
+
+
 class Slicer:
     """Cuts and translates batches; passes over what came before. Belongs to one thread."""
 
@@ -57,10 +68,21 @@ class Slicer:
             else:
                 group.append(piece)
         self._counters.last_received_at_ms = received_at_ms
-        slices = [self._slice(topic, group, received_at_ms) for topic, group in groups.items()]
+        passed = _Passed()
+        slices = [self._slice(topic, group, received_at_ms, passed) for topic, group in groups.items()]
+        translated = self._translator.translate_all(
+            passed.messages, passed.payloads, passed.positions, received_at_ms
+        )
+        for message, (records, sources), led_to in zip(
+            passed.messages, passed.slices, translated, strict=True
+        ):
+            for record in led_to:
+                records.append(record)
+                sources.append(message)
         return [piece for piece in slices if piece is not None]
 
-    def _slice(self, topic: str, pieces: list[Piece], received_at_ms: int) -> Slice | None:
+    def _slice(self, topic: str, pieces: list[Piece], received_at_ms: int, passed: _Passed) -> Slice | None:
+        """Return a source partition's slice, whose records are those of what it adds to `passed`."""
         partition = self._partitions.get(topic)
         if partition is None:
             partition = self._partitions[topic] = source_partition(topic)
@@ -68,26 +90,19 @@ class Slicer:
         self._counters.redelivered += came_before
         if not new and not ended:
             return None
-        messages: list[SourceMessage] = []
-        payloads: list[bytes] = []
-        positions: list[Position] = []
+        records: list[OutgoingRecord] = []
+        sources: list[SourceMessage] = []
         count = size_bytes = 0
         passing = self._translator.filter.passing
         for piece in new:
             count += len(piece.messages)
-            come = [message.data() for message in piece.messages]
-            size_bytes += sum(map(len, come))
-            for offset in passing(come):
-                messages.append(piece.messages[offset])
-                payloads.append(come[offset])
-                positions.append(piece.position(offset, partition))
-        records: list[OutgoingRecord] = []
-        sources: list[SourceMessage] = []
-        translated = self._translator.translate_all(messages, payloads, positions, received_at_ms)
-        for message, led_to in zip(messages, translated, strict=True):
-            for record in led_to:
-                records.append(record)
-                sources.append(message)
+            payloads = [message.data() for message in piece.messages]
+            size_bytes += sum(map(len, payloads))
+            for offset in passing(payloads):
+                passed.messages.append(piece.messages[offset])
+                passed.payloads.append(payloads[offset])
+                passed.positions.append(piece.position(offset, partition))
+                passed.slices.append((records, sources))
         self._counters.received += count
         judged = new or pieces
         last = judged[-1]
