@@ -99,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    from bridge.cli.failure import CommandFailed
+    from bridge.cli.failure import CommandFailed, is_out_of_room, out_of_room
     from bridge.config.problems import ConfigurationError
 
     try:
-        return int(application(arguments)(list(arguments)) or ExitCode.OK)
+        code = int(application(arguments)(list(arguments)) or ExitCode.OK)
+        sys.stdout.flush()
+        return code
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return ExitCode.USAGE
@@ -111,9 +113,21 @@ def run_command(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); Python would complain once more while it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough (`| head`).
+        _give_output_up()
         return ExitCode.OK
+    except OSError as error:
+        if not is_out_of_room(error):
+            raise
+        _give_output_up()
+        failure = out_of_room(error)
+        print(failure, file=sys.stderr)
+        return failure.exit_code
+
+
+def _give_output_up() -> None:
+    """What is left of the output goes nowhere: Python would complain once more while it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 from bridge.exit_codes import ExitCode
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class CommandFailed(Exception):
@@ -11,3 +16,16 @@ class CommandFailed(Exception):
     def __init__(self, exit_code: ExitCode, message: str) -> None:
         self.exit_code = exit_code
         super().__init__(message)
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether a file, or what the output goes to, takes no more: a full disk, a quota, a limit of the shell's."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def out_of_room(error: OSError) -> CommandFailed:
+    """Return how a command ends whose output, or whose file, takes no more."""
+    return CommandFailed(
+        ExitCode.UNEXPECTED,
+        f"The output cannot be written ({error.strerror}). Make room where it goes, and start the command again.",
+    )

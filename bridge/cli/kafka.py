@@ -22,7 +22,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from bridge.cli.failure import CommandFailed
+from bridge.cli.failure import CommandFailed, is_out_of_room
 from bridge.cli.options import DEFAULT_CONFIG
 from bridge.cli.remedies import remedy_for_command
 from bridge.config import load_accounts, load_kafka
@@ -31,7 +31,7 @@ from bridge.error_text import error_text
 from bridge.exit_codes import ExitCode
 from bridge.kafka.clients import client_arguments, consumer_arguments
 from bridge.kafka.library_reasons import LibraryReasons
-from bridge.kafka.refusals import problem_of_certificate
+from bridge.kafka.refusals import problem_of_certificate, remedy_of_refusal
 from bridge.kafka.settings import KafkaSettings
 
 T = TypeVar("T")
@@ -72,14 +72,15 @@ def run_with_kafka(settings: KafkaSettings, work: Coroutine[Any, Any, T]) -> T:
         with reasons.heard(alone=True), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(work)
     except (KafkaError, OSError, TimeoutError) as error:
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) or is_out_of_room(error):
             raise
         told = reasons.cause_of(error)
         where = f"Kafka at {settings.bootstrap_servers}"
         if isinstance(told, _REFUSALS):
+            remedy = remedy_of_refusal(told) or "check kafka.security, the credentials, and what they may do"
             raise CommandFailed(
                 ExitCode.REFUSED,
-                f"{where} refuses ({error_text(told)}). Check kafka.security, the credentials, and what they may do.",
+                f"{where} refuses ({error_text(told)}). Remedy: {remedy_for_command(remedy)}.",
             ) from error
         if isinstance(told, ssl.SSLCertVerificationError):
             problem, remedy = problem_of_certificate(told)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.console import console, write_json
-from bridge.cli.failure import CommandFailed
+from bridge.cli.failure import CommandFailed, out_of_room
 from bridge.cli.push_lines import dead_letter_line, observation_line
 from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
 from bridge.typed import printable
@@ -89,7 +89,7 @@ class ScreenSink:
         self._keep = keep
         self.shown = Shown()
         self.failure: CommandFailed | None = None
-        """Why a dead letter was not kept."""
+        """Why a dead letter was not kept, or a line not shown."""
 
     async def write(self, records: Sequence[OutgoingRecord]) -> Sequence[int]:
         """Show each record; none is ever refused."""
@@ -108,6 +108,9 @@ class ScreenSink:
                 raise SinkClosed(confirmed=index) from None
             except CommandFailed as failure:
                 self.failure = failure
+                raise SinkClosed(confirmed=index) from None
+            except OSError as error:
+                self.failure = out_of_room(error)
                 raise SinkClosed(confirmed=index) from None
             self.shown.add(seen)
         if self.shown.lines == self._limit:

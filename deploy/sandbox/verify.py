@@ -234,6 +234,19 @@ async def await_truth(
         await asyncio.sleep(every_s)
 
 
+async def await_known(control_url: str, table: StateTable, account: str, *, within_s: float) -> bool:
+    """Wait until the state table has every device of the account, or the time is over; return whether it has."""
+    deadline = time.monotonic() + within_s
+    while True:
+        await asyncio.to_thread(table.refresh)
+        truths = await read_truth(control_url, account)
+        if all(truth["device_id"] in table.states for truth in truths):
+            return True
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_COMPARE_PERIOD_S)
+
+
 def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:
     device_id = truth["device_id"]
     channels = {channel["channel"]: channel for channel in truth["channels"]}
@@ -249,7 +262,9 @@ def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:
             device_id=device_id, what="removed", truth=str(removed), state=str("removed_at_ms" in state)
         )
     shown = {channel["channel"]: channel for channel in state["channels"]}
-    for name in sorted(channels.keys() | shown.keys()):
+    # What was not known of a device when it was removed nobody tells any more.
+    compared = shown.keys() if removed else channels.keys() | shown.keys()
+    for name in sorted(compared):
         for field in ("status", "current_version"):
             expected, found = channels.get(name, {}).get(field), shown.get(name, {}).get(field)
             unknown = field == "current_version" and None in (expected, found)

@@ -21,6 +21,13 @@ DEFAULT_ENDINGS: Mapping[str, float] = {"succeeded": 0.75, "failed": 0.1, "timed
 _ROUNDING = 1e-9
 
 
+class DeviceOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /devices`: so many devices of the account are to be idle."""
+
+    account: str
+    devices: Annotated[int, Meta(ge=1, le=MAX_DEVICES)]
+
+
 class CampaignOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /campaigns`."""
 

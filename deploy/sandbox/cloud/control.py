@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from deploy.sandbox.cloud.campaign import Campaign, CampaignOrder
+from deploy.sandbox.cloud.campaign import Campaign, CampaignOrder, DeviceOrder
 from deploy.sandbox.cloud.faults import Actions, FaultBoard, FaultError, parse_faults
 from deploy.sandbox.cloud.firehose import Firehose, FirehoseOrder
 from deploy.sandbox.cloud.fleet import MAX_DEVICES, Device
@@ -28,7 +28,7 @@ _SLICE = 500
 _DEFAULT_TTL_S = 7200.0
 
 _encode = msgspec.json.Encoder().encode
-_Order = TypeVar("_Order", CampaignOrder, FirehoseOrder)
+_Order = TypeVar("_Order", CampaignOrder, DeviceOrder, FirehoseOrder)
 
 
 class BrokerFaults(Protocol):
@@ -74,6 +74,7 @@ class Control:
         self._ttl_s = _DEFAULT_TTL_S
         routes = (
             ("/truth", "GET", self._truth),
+            ("/devices", "POST", self._order_devices),
             ("/campaigns", "POST", self._order_campaign),
             ("/campaigns/{id}", "GET", self._campaign),
             ("/faults", "PUT", self._put_faults),
@@ -100,12 +101,19 @@ class Control:
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
+    async def _order_devices(self, request: Request) -> Response:
+        order = await _read(request, DeviceOrder)
+        tenant = self._tenant(order.account)
+        async with self._ordering:
+            await self._take_devices(tenant, order.devices)
+        return _json({"devices": len(tenant.fleet)})
+
     async def _order_campaign(self, request: Request) -> Response:
         order = await _read(request, CampaignOrder)
         tenant = self._tenant(order.account)
         # One at a time: a campaign takes its devices in slices, and no other may take them in between.
         async with self._ordering:
-            devices = await self._take_devices(tenant, order)
+            devices = await self._take_devices(tenant, order.devices, new=order.new_devices)
             campaign_id = f"campaign-{len(self._campaigns) + 1}"
             campaign = Campaign(
                 campaign_id,
@@ -121,10 +129,12 @@ class Control:
         campaign.start()
         return _json({"id": campaign_id})
 
-    async def _take_devices(self, tenant: Tenant, order: CampaignOrder) -> list[Device]:
-        taken = 0 if order.new_devices else order.devices
-        devices = [device for device, _ in zip(tenant.fleet.idle(), range(taken), strict=False)]
-        missing = order.devices - len(devices)
+    async def _take_devices(self, tenant: Tenant, wanted: int, *, new: bool = False) -> list[Device]:
+        """Return so many devices, idle ones first unless all are to be new; create what is missing."""
+        devices = [
+            device for device, _ in zip(tenant.fleet.idle(), range(0 if new else wanted), strict=False)
+        ]
+        missing = wanted - len(devices)
         if len(tenant.fleet) + missing > MAX_DEVICES:
             raise Wrong(
                 f"account {tenant.account.name} has {len(tenant.fleet)} devices, {len(devices)} of them idle: "

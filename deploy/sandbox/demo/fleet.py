@@ -55,6 +55,12 @@ class Upgrades(Struct, frozen=True, kw_only=True):
         """What becomes of its devices, where there are enough of them."""
         return tuple(name for name in ENDINGS if name in SYSTEMS[self.cloud].endings)
 
+    @property
+    def is_to_be_met(self) -> bool:
+        """Whether the bridge has to know the devices beforehand: nothing else tells a cancel that leaves no trace."""
+        system = SYSTEMS[self.cloud]
+        return "cancelled" in system.endings and not system.manner.keeps_tasks
+
     def order(self) -> dict[str, Any]:
         """Return the body of `POST /campaigns`."""
         return {

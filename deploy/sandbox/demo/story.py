@@ -25,6 +25,7 @@ from deploy.sandbox.demo.screen import Screen
 from deploy.sandbox.public_topics import StateTable, read_events_and_states
 from deploy.sandbox.supervisor import Sandbox
 from deploy.sandbox.verify import (
+    await_known,
     await_truth,
     compare_truth_and_state,
     count_attempts,
@@ -34,6 +35,7 @@ from deploy.sandbox.verify import (
 
 _PARTITIONS = 12
 _CAMPAIGN_PERIOD_S = 0.5
+_MET_WITHIN_S = 60.0
 _CONVERGE_WITHIN_S = 120.0
 """Where nothing is pushed, a device is removed after two answers `not found`, 30 s apart; both wait for their turn."""
 _POLL_S = 0.1
@@ -104,8 +106,10 @@ class Demo:
             # Whatever of these fails ends the story.
             watching = group.create_task(_watch(bridge))
             beside = [group.create_task(task) for task in (sandbox.watch(), self._follow(servers))]
-            reports = await self._upgrade(control, fleet)
             with StateTable(servers) as table:
+                with self._screen.waiting("the bridge gets to know the devices"):
+                    await _meet(control, control_url, table, fleet)
+                reports = await self._upgrade(control, fleet)
                 with self._screen.waiting("wait until the state table tells the truth"):
                     await await_truth(control_url, table, within_s=_CONVERGE_WITHIN_S)
                 watching.cancel()
@@ -181,6 +185,17 @@ async def _judge(
         attempts=count_attempts(truths, table.states, events),
         broken_revisions=find_broken_revisions(events, table.states),
     )
+
+
+async def _meet(
+    control: httpx.AsyncClient, control_url: str, table: StateTable, fleet: Sequence[Upgrades]
+) -> None:
+    """Let the bridge know the devices, as it does after its first day, where that makes a difference."""
+    met = [part for part in fleet if part.is_to_be_met]
+    for part in met:
+        await _call(control, "POST", "/devices", json={"account": part.account, "devices": part.devices})
+    for part in met:
+        await await_known(control_url, table, part.account, within_s=_MET_WITHIN_S)
 
 
 async def _watch(bridge: BridgeProcess) -> None:

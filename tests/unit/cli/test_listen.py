@@ -138,18 +138,25 @@ async def test_what_is_beyond_the_limit_is_never_confirmed() -> None:
     assert closed.value.confirmed == 2
 
 
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), None),
+        (OSError(errno.ENOSPC, "No space left on device"), "The output cannot be written (No space left"),
+    ],
+)
 @pytest.mark.parametrize("screen", [JsonScreen, TextScreen])
-async def test_what_nobody_reads_any_more_is_never_confirmed(
-    screen: type[JsonScreen | TextScreen], monkeypatch: pytest.MonkeyPatch
+async def test_what_cannot_be_shown_any_more_is_never_confirmed(
+    screen: type[JsonScreen | TextScreen], failure: OSError, told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closed:
         encoding = "utf-8"
 
         def write(self, _text: str) -> None:
-            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            raise failure
 
         def flush(self) -> None:
-            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+            raise failure
 
         def isatty(self) -> bool:
             return False
@@ -160,6 +167,7 @@ async def test_what_nobody_reads_any_more_is_never_confirmed(
     with pytest.raises(SinkClosed) as closed:
         await sink.write(records(sealed(upgrade_status("d1"))))
     assert closed.value.confirmed == 0
+    assert told is None if sink.failure is None else str(sink.failure).startswith(str(told))
 
 
 async def test_what_was_not_understood_is_kept_in_a_file_that_decrypt_reads(

@@ -95,12 +95,23 @@ async def test_a_campaign_takes_idle_devices_unless_it_wants_new_ones(
     assert len(sandbox.simulation.fleet) == devices
 
 
+async def test_devices_that_are_idle_are_created_once_and_taken_by_the_next_campaign(
+    sandbox: Sandbox,
+) -> None:
+    for _ in range(2):
+        answer = await sandbox.http.post("/devices", json={"account": "tuya-demo", "devices": 20})
+        assert answer.json() == {"devices": 20}
+    await sandbox.http.post("/campaigns", json={"account": "tuya-demo", "devices": 20, "rate_per_s": 10})
+    assert len(sandbox.simulation.fleet) == 20
+
+
 @pytest.mark.parametrize(
     ("path", "body", "complaint"),
     [
         ("/campaigns", {"account": "nobody", "devices": 1}, "unknown account 'nobody'; known are tuya-demo"),
         ("/campaigns", {"account": "tuya-demo", "devices": 1, "pace": 3}, "pace"),
         ("/campaigns", {"account": "tuya-demo"}, "devices"),
+        ("/devices", {"account": "tuya-demo", "devices": 0}, "devices"),
         ("/campaigns", {"account": "tuya-demo", "devices": 1, "endings": {"lost": 1}}, "unknown ending lost"),
         ("/firehose", {"account": "tuya-demo", "rate_per_s": 0, "seconds": 1}, "rate_per_s"),
     ],
