@@ -262,17 +262,17 @@ async def _run(configuration: Configuration, names: Sequence[StageName], redact:
         check_topics=lambda: ensure_topics(configuration.kafka),
         redact=redact,
     )
-    log.info(
-        "starting",
-        version=VERSION,
-        stages=list(names),
-        accounts=list(configuration.account_names()),
-        kafka=configuration.kafka.bootstrap_servers,
-    )
-    for warning in configuration.warnings:
-        log.warning("protection_off", setting=warning)
     try:
         async with _signals(daemon):
+            log.info(
+                "starting",
+                version=VERSION,
+                stages=list(names),
+                accounts=list(configuration.account_names()),
+                kafka=configuration.kafka.bootstrap_servers,
+            )
+            for warning in configuration.warnings:
+                log.warning("protection_off", setting=warning)
             return await daemon.run()
     finally:
         # What is left is to close the loop, which waits for threads: a hanging one must not keep the process.

@@ -166,8 +166,8 @@ class Store:
             **consumer_arguments(settings) | {"max_partition_fetch_bytes": _FETCH_BYTES}
         )
         harden(consumer._client)  # noqa: SLF001 (what all its requests pass)
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([place])
             start = (await consumer.beginning_offsets([place]))[place]
             end = (await consumer.end_offsets([place]))[place]

@@ -117,6 +117,8 @@ class FoldCopies:
     async def stop(self, number: int) -> None:
         """End a copy as an operator does, which has to work."""
         copy = self._copies[number]
+        # One that was started just before does not know signals yet: nothing of it has begun.
+        await copy.logged("starting")
         assert await copy.child.stop(STOP_WITHIN_S) == 0, copy.log_file.read_text()[-4000:]
 
     async def stop_all(self) -> None:
