@@ -104,30 +104,31 @@ def run_command(arguments: Sequence[str]) -> int:
 
     try:
         code = int(application(arguments)(list(arguments)) or ExitCode.OK)
-        sys.stdout.flush()
-        return code
     except ConfigurationError as error:
         print(error, file=sys.stderr)
-        return ExitCode.USAGE
+        code = ExitCode.USAGE
     except CommandFailed as error:
         print(error, file=sys.stderr)
-        return error.exit_code
+        code = error.exit_code
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`).
-        _give_output_up()
-        return ExitCode.OK
+        code = ExitCode.OK
     except OSError as error:
         if not is_out_of_room(error):
             raise
-        _give_output_up()
         failure = out_of_room(error)
         print(failure, file=sys.stderr)
-        return failure.exit_code
-
-
-def _give_output_up() -> None:
-    """What is left of the output goes nowhere: Python would complain once more while it closes stdout."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = failure.exit_code
+    try:
+        if sys.stdout is not None:  # it is where the process was started without one
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left of the output goes nowhere: Python would complain once more while it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == ExitCode.OK and not isinstance(error, BrokenPipeError):
+            print(out_of_room(error), file=sys.stderr)
+            code = ExitCode.UNEXPECTED
+    return code
 
 
 def _asks_for_help(arguments: Sequence[str]) -> bool:

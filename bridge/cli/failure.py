@@ -27,5 +27,6 @@ def out_of_room(error: OSError) -> CommandFailed:
     """Return how a command ends whose output, or whose file, takes no more."""
     return CommandFailed(
         ExitCode.UNEXPECTED,
-        f"The output cannot be written ({error.strerror}). Make room where it goes, and start the command again.",
+        f"{error.filename or 'The output'} cannot be written ({error.strerror}). Make room where it goes, and start the"
+        " command again.",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +30,41 @@ def test_a_command_whose_output_takes_no_more_says_so(arguments: list[str]) -> N
         " again.\n"
     )
     assert ended.returncode == 1
+
+
+@pytest.mark.parametrize(("argument", "code"), [("version", 0), ("no-such-command", 2)])
+def test_without_an_output_the_exit_code_is_the_commands(argument: str, code: int) -> None:
+    """As where a service manager, or a shell's `>&-`, starts the process without one."""
+    command = f"{shlex.quote(sys.executable)} -c 'from bridge.cli import main; main()' {argument} >&-"
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_command_that_fails_keeps_its_exit_code_where_nobody_reads_its_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its output is a pipe whose reader has gone; nothing was flushed before the command ended."""
+    program = (
+        "import sys\n"
+        "from bridge import cli\n"
+        "cli.application = lambda _: lambda _: print('one line') or 5\n"
+        "sys.exit(cli.run_command([]))\n"
+    )
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (5, "")
