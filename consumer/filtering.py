@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from consumer.envelope import AFTER_DATA, DATA_FIRST, PROTOCOL
@@ -13,9 +14,7 @@ _DATA_AT: Final = len(DATA_FIRST)
 class Filter:
     """Knows messages of the filtered protocols in the form in which the platform writes; counts them."""
 
-    def __init__(
-        self, size_limit_bytes: int, protocols: Sequence[int], filtered: MutableMapping[int, int]
-    ) -> None:
+    def __init__(self, size_limit_bytes: int, protocols: Sequence[int], filtered: Counter[int]) -> None:
         self._size_limit = size_limit_bytes
         self._starts = tuple((AFTER_DATA % protocol, protocol) for protocol in protocols)
         self._filtered = filtered
@@ -23,7 +22,8 @@ class Filter:
     def passing(self, payloads: Sequence[bytes]) -> list[int]:
         """Return the indexes of those that are not filtered here: of other protocols, or written otherwise.
 
-        What follows the protocol is not read, but that it ends like an envelope and names no second protocol.
+        What follows the protocol is not read, but that it ends like an envelope and does
+        not name a second protocol, as the platform spells it.
         """
         starts, filtered, limit = self._starts, self._filtered, self._size_limit
         passing: list[int] = []

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from consumer.errors import Rejected
 from consumer.notices import NOTICE_BIZ_CODE, Notice, read_notice
+from schemas.unreadable import UNREADABLE
 
 Scalar = str | int | float | bool | None
 Field = Scalar | UnsetType
@@ -237,7 +238,11 @@ def decode_body(plaintext: bytes, protocol: int) -> Message | Notice | Unlisted:
 
 def unrecognised_members(plaintext: bytes) -> list[str]:
     """Name the members of `bizData` that `DeviceOtaProgressData` does not know, to learn the real message by."""
-    data = _decode_members(plaintext).get("bizData")
+    try:
+        data = _decode_members(plaintext).get("bizData")
+    except UNREADABLE:
+        # A number that no float holds, say: the message itself was understood without it.
+        return []
     known = DeviceOtaProgressData.__struct_fields__
     return [name for name in data if name not in known] if isinstance(data, dict) else []
 

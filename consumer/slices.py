@@ -13,7 +13,7 @@ from consumer.entries import Entries, Piece, pieces_of
 from consumer.sink import OutgoingRecord
 from consumer.source import MessageId, SourceMessage, source_partition
 from consumer.statistics import Counters
-from consumer.translation import Translator
+from consumer.translation import Passed, Translator
 from schemas import Position
 
 
@@ -38,15 +38,8 @@ class Slice(Struct, frozen=True, kw_only=True, gc=False):
     size_bytes: int
 
 
-class _Passed:
-    """What was not filtered of a batch: to be translated together, whatever source partitions it is of."""
-
-    def __init__(self) -> None:
-        self.messages: list[SourceMessage] = []
-        self.payloads: list[bytes] = []
-        self.positions: list[Position] = []
-        self.slices: list[tuple[list[OutgoingRecord], list[SourceMessage]]] = []
-        """The records and sources of each message's slice, which are still to be filled."""
+_Home = tuple[list[OutgoingRecord], list[SourceMessage]]
+"""The records and sources of a slice: where what a message leads to belongs."""
 
 
 class Slicer:
@@ -68,21 +61,26 @@ class Slicer:
             else:
                 group.append(piece)
         self._counters.last_received_at_ms = received_at_ms
-        passed = _Passed()
-        slices = [self._slice(topic, group, received_at_ms, passed) for topic, group in groups.items()]
-        translated = self._translator.translate_all(
-            passed.messages, passed.payloads, passed.positions, received_at_ms
-        )
-        for message, (records, sources), led_to in zip(
-            passed.messages, passed.slices, translated, strict=True
-        ):
+        passed: list[Passed] = []
+        homes: list[_Home] = []
+        slices = [self._slice(topic, group, received_at_ms, passed, homes) for topic, group in groups.items()]
+        # Together, whatever source partitions they are of: few of each were not filtered.
+        translated = self._translator.translate_all(passed, received_at_ms)
+        for (message, *_), (records, sources), led_to in zip(passed, homes, translated, strict=True):
             for record in led_to:
                 records.append(record)
                 sources.append(message)
         return [piece for piece in slices if piece is not None]
 
-    def _slice(self, topic: str, pieces: list[Piece], received_at_ms: int, passed: _Passed) -> Slice | None:
-        """Return a source partition's slice, whose records are those of what it adds to `passed`."""
+    def _slice(
+        self,
+        topic: str,
+        pieces: list[Piece],
+        received_at_ms: int,
+        passed: list[Passed],
+        homes: list[_Home],
+    ) -> Slice | None:
+        """Return a source partition's slice, and add what was not filtered of it: `cut` fills in the records."""
         partition = self._partitions.get(topic)
         if partition is None:
             partition = self._partitions[topic] = source_partition(topic)
@@ -99,10 +97,8 @@ class Slicer:
             payloads = [message.data() for message in piece.messages]
             size_bytes += sum(map(len, payloads))
             for offset in passing(payloads):
-                passed.messages.append(piece.messages[offset])
-                passed.payloads.append(payloads[offset])
-                passed.positions.append(piece.position(offset, partition))
-                passed.slices.append((records, sources))
+                passed.append((piece.messages[offset], payloads[offset], piece.position(offset, partition)))
+                homes.append((records, sources))
         self._counters.received += count
         judged = new or pieces
         last = judged[-1]

@@ -33,6 +33,13 @@ log = structlog.get_logger(__name__)
 _NOTHING: Final[tuple[OutgoingRecord, ...]] = ()
 TOGETHER: Final = 64
 """So many messages go through the steps together. What one of them has of the unusual, all of them pay for."""
+ALONE_AFTERWARDS: Final = 8
+"""So many parts then go one by one at once: where unusual messages are frequent, to try costs more than it gives."""
+LARGE_BYTES: Final = 16 * 1024
+"""A larger message goes by itself: what all steps make of a part is held until its end."""
+
+Passed = tuple[SourceMessage, bytes, Position]
+"""A message that was not filtered: itself, its payload, and where it stood."""
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -60,40 +67,35 @@ class Translator:
         if account.previous_access_key is not None:
             keys.append(AccountKey(account.previous_access_key, "previous"))
         self._keys = tuple(keys)
+        self._parts_alone = 0
 
     def translate_all(
-        self,
-        messages: Sequence[SourceMessage],
-        payloads: Sequence[bytes],
-        positions: Sequence[Position],
-        received_at_ms: int,
+        self, passed: Sequence[Passed], received_at_ms: int
     ) -> list[tuple[OutgoingRecord, ...]]:
         """Return for each of these messages what `translate` returns."""
         translated: list[tuple[OutgoingRecord, ...]] = []
-        for start in range(0, len(messages), TOGETHER):
-            part = slice(start, start + TOGETHER)
-            some = messages[part], payloads[part], positions[part]
-            try:
-                translated += self._together(*some, received_at_ms)
-            except Exception:  # noqa: BLE001 (nothing is counted yet: one by one each of them ends as it must)
-                translated += [
-                    self.translate(message, payload, position, received_at_ms)
-                    for message, payload, position in zip(*some, strict=True)
-                ]
+        for start in range(0, len(passed), TOGETHER):
+            part = passed[start : start + TOGETHER]
+            if self._parts_alone:
+                self._parts_alone -= 1
+            else:
+                try:
+                    translated += self._together(part, received_at_ms)
+                    continue
+                except Exception:  # noqa: BLE001 (nothing is counted yet: one by one each of them ends as it must)
+                    self._parts_alone = ALONE_AFTERWARDS
+            translated += [self.translate(*each, received_at_ms) for each in part]
         return translated
 
-    def _together(
-        self,
-        messages: Sequence[SourceMessage],
-        payloads: Sequence[bytes],
-        positions: Sequence[Position],
-        received_at_ms: int,
-    ) -> list[tuple[OutgoingRecord, ...]]:
+    def _together(self, passed: Sequence[Passed], received_at_ms: int) -> list[tuple[OutgoingRecord, ...]]:
         """Translate messages that have nothing unusual: each step for all of them, then the next.
 
         Message by message the steps push each other's code out of the processor's caches, and take half as long
         again. Whatever is unusual raises, before anything is counted.
         """
+        messages, payloads, positions = zip(*passed, strict=True)
+        if max(map(len, payloads)) > LARGE_BYTES:
+            raise _Unusual
         # 2. Frame.
         opened = [open_envelope(payload, self._size_limit, self._filtered) for payload in payloads]
         # 3. Filter, before any cryptography.
@@ -258,8 +260,9 @@ class Translator:
             self._counters.unrecognised_members.add_foreign(name)
 
     def _record(self, observation: Observation) -> OutgoingRecord:
+        record = _outgoing(observation, _encode(observation))
         self._counters.observations[observation.kind] += 1
-        return _outgoing(observation, _encode(observation))
+        return record
 
 
 def _outgoing(observation: Observation, value: bytes) -> OutgoingRecord:

@@ -185,7 +185,5 @@ def translated(
     translator: Translator, message: SourceMessage, *, at_ms: int = RECEIVED_AT_MS, partition: str = "event/3"
 ) -> tuple[OutgoingRecord, ...]:
     """Return what steps 2 to 6 make of a message that stood in this source partition."""
-    (records,) = translator.translate_all(
-        [message], [message.data()], [position_of(message, partition)], at_ms
-    )
+    (records,) = translator.translate_all([(message, message.data(), position_of(message, partition))], at_ms)
     return records

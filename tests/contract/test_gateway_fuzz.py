@@ -8,7 +8,7 @@ import msgspec
 
 from consumer.source import position_of
 from consumer.statistics import Counters
-from consumer.translation import Translator
+from consumer.translation import TOGETHER, Translator
 from tests.gateway_fuzz import corpus
 from tests.gateway_messages import (
     ACCESS_KEY,
@@ -86,15 +86,30 @@ def test_many_together_become_what_each_becomes_by_itself() -> None:
         for share in (1, 0.97, 0.5)
         for _ in range(700)
     ]
-    payloads = [message.data() for message in messages]
-    positions = [position_of(message, "event/3") for message in messages]
+    passed = [(message, message.data(), position_of(message, "event/3")) for message in messages]
     counters = Counters(), Counters()
-    together, alone = (Translator(account(previous=True), one) for one in counters)
+    alone = Translator(account(previous=True), counters[1])
 
-    made = together.translate_all(messages, payloads, positions, RECEIVED_AT_MS)
+    # Each part by itself, so that none is spared the attempt for the unusual in one before it.
+    made = []
+    for start in range(0, len(passed), TOGETHER):
+        together = Translator(account(previous=True), counters[0])
+        made += together.translate_all(passed[start : start + TOGETHER], RECEIVED_AT_MS)
 
-    assert made == [
-        alone.translate(message, payload, position, RECEIVED_AT_MS)
-        for message, payload, position in zip(messages, payloads, positions, strict=True)
-    ]
+    assert made == [alone.translate(*each, RECEIVED_AT_MS) for each in passed]
     assert vars(counters[0]) == vars(counters[1])
+
+
+def test_parts_with_and_without_the_unusual_in_one_call_keep_their_order() -> None:
+    good, bad = Fuzzed(GOOD[0]), Fuzzed(b"no envelope")
+    position = position_of(good, "event/3")
+    messages = ([good] * TOGETHER + [bad] + [good] * TOGETHER) * 12
+    counters = Counters()
+    made = Translator(account(), counters).translate_all(
+        [(message, message.data(), position) for message in messages], RECEIVED_AT_MS
+    )
+    assert [record.topic for (record,) in made] == [
+        "dead-letters" if message is bad else "observations" for message in messages
+    ]
+    assert counters.dead_letters == {"malformed_envelope": 12}
+    assert sum(counters.observations.values()) == 24 * TOGETHER

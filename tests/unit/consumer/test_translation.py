@@ -19,6 +19,7 @@ from consumer.errors import Rejected
 from consumer.secret import Secret
 from consumer.settings import RawEvidence
 from consumer.sink import OutgoingRecord
+from consumer.source import position_of
 from consumer.statistics import Counters
 from consumer.translation import Translator
 from schemas import RAW_LIMIT_BYTES, DeadLetter, Observation, ObservedEvidence
@@ -292,3 +293,62 @@ def test_of_many_only_those_that_are_not_filtered_pass_in_their_order() -> None:
     report, other = _AS_THE_PLATFORM_WRITES % b"4", _AS_THE_PLATFORM_WRITES % b"20"
     assert told.translator.filter.passing([report, other, report, report, other]) == [1, 4]
     assert told.counters.filtered == {4: 3}
+
+
+def _passed(*payloads: bytes) -> list[translation.Passed]:
+    messages = [Received(payload) for payload in payloads]
+    return [(message, message.data(), position_of(message, "event/3")) for message in messages]
+
+
+def test_ordinary_messages_are_never_translated_one_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordinary = [
+        sealed(upgrade_status("d1")),
+        sealed(upgrade_status("d2"), key=PREVIOUS_KEY),
+        sealed({"bizCode": "deviceOtaProgress", "bizData": {"devId": "d3"}}),
+        sealed({"bizCode": "none of ours"}),
+        sealed({"status": []}, protocol=4),
+    ]
+    monkeypatch.setattr(bench.translator, "translate", None)
+    made = bench.translator.translate_all(_passed(*ordinary), RECEIVED_AT_MS)
+    assert [len(records) for records in made] == [1, 1, 1, 0, 0]
+
+
+def test_after_an_unusual_message_nothing_is_tried_together_for_some_parts(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def together(passed: list[translation.Passed], _received_at_ms: int) -> None:
+        tried.append(len(passed))
+        raise Rejected("bad_signature", "one of them")
+
+    monkeypatch.setattr(bench.translator, "_together", together)
+    parts = 2 * (1 + translation.ALONE_AFTERWARDS)
+    payloads = [sealed(upgrade_status("d1"))] * (parts * translation.TOGETHER)
+    made = bench.translator.translate_all(_passed(*payloads), RECEIVED_AT_MS)
+    assert len(made) == len(payloads)
+    assert tried == [translation.TOGETHER] * 2
+
+
+def test_a_large_message_goes_by_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = sealed(upgrade_status("d1", description="x" * translation.LARGE_BYTES))
+    alone = []
+    translate = bench.translator.translate
+
+    def counted(*arguments: Any) -> tuple[OutgoingRecord, ...]:
+        alone.append(arguments)
+        return translate(*arguments)
+
+    monkeypatch.setattr(bench.translator, "translate", counted)
+    assert len(bench.translator.translate_all(_passed(large), RECEIVED_AT_MS)) == len(alone) == 1
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"9" * 5000])
+def test_a_number_that_nothing_holds_in_a_member_that_nobody_knows_costs_nothing(
+    bench: Bench, number: bytes
+) -> None:
+    body = b'{"bizCode":"deviceOtaProgress","bizData":{"devId":"d1","x":%s}}' % number
+    assert bench.observation(sealed(body)).kind == "hint"
+    assert bench.counters.unrecognised_members == {}
