@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
-    from bridge.cli.failure import CommandFailed, is_out_of_room, out_of_room
+    from bridge.cli.failure import CommandFailed, is_out_of_room, not_written
     from bridge.config.problems import ConfigurationError
 
     try:
@@ -116,7 +116,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except OSError as error:
         if not is_out_of_room(error):
             raise
-        failure = out_of_room(error)
+        failure = not_written(error)
         print(failure, file=sys.stderr)
         code = failure.exit_code
     try:
@@ -126,7 +126,7 @@ def run_command(arguments: Sequence[str]) -> int:
         # What is left of the output goes nowhere: Python would complain once more while it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code == ExitCode.OK and not isinstance(error, BrokenPipeError):
-            print(out_of_room(error), file=sys.stderr)
+            print(not_written(error), file=sys.stderr)
             code = ExitCode.UNEXPECTED
     return code
 

@@ -23,10 +23,8 @@ def is_out_of_room(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
-def out_of_room(error: OSError) -> CommandFailed:
-    """Return how a command ends whose output, or whose file, takes no more."""
-    return CommandFailed(
-        ExitCode.UNEXPECTED,
-        f"{error.filename or 'The output'} cannot be written ({error.strerror}). Make room where it goes, and start the"
-        " command again.",
-    )
+def not_written(error: OSError) -> CommandFailed:
+    """Return how a command ends whose output, or whose file, cannot be written."""
+    what = f"{error.filename or 'The output'} cannot be written ({error.strerror or type(error).__name__})."
+    remedy = " Make room where it goes, and start the command again." if is_out_of_room(error) else ""
+    return CommandFailed(ExitCode.UNEXPECTED, what + remedy)

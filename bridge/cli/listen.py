@@ -234,7 +234,12 @@ class _Listening:
         is_refused = await self._listen(stage)
         notes.cancel()
         account = stage.statistics().accounts[self._account.name]
-        self._screen.summary(account, self._sink.shown, loop.time() - began_s)
+        try:
+            self._screen.summary(account, self._sink.shown, loop.time() - began_s)
+        except OSError:
+            # What the output did not take before it will not take now, and that is what there is to tell.
+            if self._sink.failure is None:
+                raise
         if self._sink.failure is not None:
             raise self._sink.failure
         if is_refused:

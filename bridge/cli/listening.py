@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.cli.console import console, write_json
-from bridge.cli.failure import CommandFailed, out_of_room
+from bridge.cli.failure import CommandFailed, not_written
 from bridge.cli.push_lines import dead_letter_line, observation_line
 from bridge.cli.reasons import CONFIGURED_KEYS, remedy_of
 from bridge.typed import printable
@@ -110,7 +110,7 @@ class ScreenSink:
                 self.failure = failure
                 raise SinkClosed(confirmed=index) from None
             except OSError as error:
-                self.failure = out_of_room(error)
+                self.failure = not_written(error)
                 raise SinkClosed(confirmed=index) from None
             self.shown.add(seen)
         if self.shown.lines == self._limit:

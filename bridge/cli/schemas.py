@@ -21,8 +21,10 @@ def export(
     """Write the JSON Schema of every record, and one AsyncAPI document of the topics."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, content in documents(prefix).items():
+        written = documents(prefix)
+        for name, content in written.items():
             (directory / name).write_bytes(content)
-            print(directory / name)
     except OSError as error:
         raise CommandFailed(ExitCode.USAGE, f"Cannot write to {directory}: {error.strerror}.") from error
+    for name in written:
+        print(directory / name)

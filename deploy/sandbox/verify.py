@@ -262,9 +262,10 @@ def _differences(truth: Truth, state: State | None) -> Iterable[Difference]:
             device_id=device_id, what="removed", truth=str(removed), state=str("removed_at_ms" in state)
         )
     shown = {channel["channel"]: channel for channel in state["channels"]}
-    # What was not known of a device when it was removed nobody tells any more.
-    compared = shown.keys() if removed else channels.keys() | shown.keys()
-    for name in sorted(compared):
+    if removed and not shown:
+        # Nothing was known of it when it was removed, and nobody tells it any more.
+        return
+    for name in sorted(channels.keys() | shown.keys()):
         for field in ("status", "current_version"):
             expected, found = channels.get(name, {}).get(field), shown.get(name, {}).get(field)
             unknown = field == "current_version" and None in (expected, found)

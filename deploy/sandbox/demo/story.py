@@ -108,7 +108,12 @@ class Demo:
             beside = [group.create_task(task) for task in (sandbox.watch(), self._follow(servers))]
             with StateTable(servers) as table:
                 with self._screen.waiting("the bridge gets to know the devices"):
-                    await _meet(control, control_url, table, fleet)
+                    unknown = await _meet(control, control_url, table, fleet)
+                for account in unknown:
+                    self._screen.say(
+                        f"{account}: the bridge does not know every device yet, so a cancel may stay unseen",
+                        "yellow",
+                    )
                 reports = await self._upgrade(control, fleet)
                 with self._screen.waiting("wait until the state table tells the truth"):
                     await await_truth(control_url, table, within_s=_CONVERGE_WITHIN_S)
@@ -189,13 +194,19 @@ async def _judge(
 
 async def _meet(
     control: httpx.AsyncClient, control_url: str, table: StateTable, fleet: Sequence[Upgrades]
-) -> None:
-    """Let the bridge know the devices, as it does after its first day, where that makes a difference."""
+) -> list[str]:
+    """Let the bridge know the devices, as it does after its first day, where that makes a difference.
+
+    Return the accounts of which it does not know all of them in time.
+    """
     met = [part for part in fleet if part.is_to_be_met]
     for part in met:
         await _call(control, "POST", "/devices", json={"account": part.account, "devices": part.devices})
-    for part in met:
-        await await_known(control_url, table, part.account, within_s=_MET_WITHIN_S)
+    return [
+        part.account
+        for part in met
+        if not await await_known(control_url, table, part.account, within_s=_MET_WITHIN_S)
+    ]
 
 
 async def _watch(bridge: BridgeProcess) -> None:

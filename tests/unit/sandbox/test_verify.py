@@ -137,13 +137,13 @@ def test_a_removed_device_is_counted_as_removed_and_one_that_may_be_missing_as_i
     assert compare_truth_and_state([working], {}).by_status == {"installing": (1, 0), "(missing)": (0, 1)}
 
 
-def test_what_was_never_known_of_a_removed_device_is_no_difference() -> None:
+def test_a_removed_device_of_which_nothing_was_known_is_no_difference_one_that_lost_a_channel_is() -> None:
     gone = truth(("0", "cancelled", "1"), ("1", "idle", "1"), removed=True)
-    known = {"d1": state(("1", "idle", "1"), removed_at_ms=1)}
-    wrong = {"d1": state(("0", "installing", "1"), removed_at_ms=1)}
+    unknown = state(("0", "cancelled", "1"), removed_at_ms=1) | {"channels": []}
+    lost = state(("1", "idle", "1"), removed_at_ms=1)
 
-    assert compare_truth_and_state([gone], known).all_equal
-    assert not compare_truth_and_state([gone], wrong).all_equal
+    assert compare_truth_and_state([gone], {"d1": unknown}).all_equal
+    assert not compare_truth_and_state([gone], {"d1": lost}).all_equal
 
 
 def test_revisions_that_rise_by_one_to_the_states_are_whole() -> None:
